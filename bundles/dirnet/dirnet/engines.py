@@ -1,0 +1,94 @@
+"""What Ignite's trainer and evaluator need to register: how a batch becomes a pair, and a pair a result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+from monai.inferers import Inferer
+from torch import Tensor, nn
+
+from .layers import BSplineTransformer, BSplineWarp, warp
+
+__all__ = ["PreparePair", "RegistrationInferer", "bfloat16_pays"]
+
+
+def bfloat16_pays(device: torch.device | str) -> bool:
+    """Whether the device computes in bfloat16, rather than emulating it."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+class PreparePair(PrepareBatch):
+    """Batch of ``moving`` and ``fixed`` (B, 1, H, W[, D]) to the network's input and the loss's target.
+
+    Returns:
+        pair (B, 2, ...), channel 0 moving, channel 1 fixed, channels last in memory; ``fixed``; and, where the batch
+        has ``moving_lumen``, that mask for the inferer to warp, with ``fixed_lumen`` beside ``fixed`` in the target.
+    """
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple:
+        def to_device(key: str) -> Tensor:
+            return torch.as_tensor(batchdata[key]).to(device, non_blocking=non_blocking)
+
+        pair = torch.cat([to_device("moving"), to_device("fixed")], 1)
+        pair = pair.contiguous(memory_format=torch.channels_last if pair.dim() == 4 else torch.channels_last_3d)
+        fixed = pair[:, 1:]
+        if "moving_lumen" not in batchdata:
+            return pair, fixed
+        target = {"fixed": fixed, "fixed_lumen": to_device("fixed_lumen")}
+        return pair, target, (), {"masks": to_device("moving_lumen").float()}
+
+
+class RegistrationInferer(Inferer):
+    """Registers pairs: network, spline and warp.
+
+    Args:
+        amp: whether the network's layers compute in bfloat16. Spline and warp are always in float32: bfloat16
+            has steps of half a pixel at 100 pixels.
+        field: whether the DDF is wanted; without it a B-spline network warps straight from its control points.
+    """
+
+    def __init__(self, amp: bool = False, field: bool = True) -> None:
+        super().__init__()
+        self.amp = amp
+        self.field = field
+
+    def __call__(self, inputs: Tensor, network: nn.Module, masks: Tensor | None = None) -> dict[str, Any]:  # type: ignore[override]
+        """
+        Args:
+            inputs: pair (B, 2, H, W[, D]).
+            network: a :class:`~dirnet.networks.DIRNet`.
+            masks: (B, C, H, W[, D]) float, of the moving image, to be warped too.
+
+        Returns:
+            ``warped`` (B, 1, ...); with ``field``, ``ddf`` and the ``seconds`` each registration took;
+            with masks, ``warped_masks``, linear and cut at 0.5.
+        """
+        moving = inputs[:, :1]
+        start = time.perf_counter()
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.amp):
+            control_points = network.control_points(inputs)
+        spline = network.transformer
+        if not self.field and isinstance(spline, BSplineTransformer):
+            dims = inputs.dim() - 2
+            direct = BSplineWarp(spline.spacing, spline.order, spline.boundary, dims)
+            return {"warped": direct(control_points, moving)}
+        ddf = spline(control_points, list(inputs.shape[2:]))
+        result = {"warped": warp(moving, ddf), "ddf": ddf}
+        if inputs.is_cuda:
+            torch.cuda.synchronize(inputs.device)
+        result["seconds"] = (time.perf_counter() - start) / len(inputs)
+        if masks is not None:
+            result["warped_masks"] = warp(masks, ddf) > 0.5
+        return result

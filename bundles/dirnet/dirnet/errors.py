@@ -1,0 +1,31 @@
+"""What a person sees when an input is wrong."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+__all__ = ["show_cause_alone"]
+
+
+def show_cause_alone() -> None:
+    """Under ``python -m monai.bundle``, end on the message of a wrong input alone.
+
+    MONAI wraps an error in those of each config expression around it, so that the message that names the file and
+    what was expected would stand in the middle of a hundred lines. Other errors keep their full traceback, and other
+    programs their own hook.
+    """
+    if Path(sys.argv[0]).parts[-3:] == ("monai", "bundle", "__main__.py"):
+        sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    cause = error
+    while cause.__cause__ is not None and str(cause).startswith("Failed to "):
+        cause = cause.__cause__
+    if isinstance(cause, ValueError | OSError):
+        print(f"error: {cause}", file=sys.stderr)
+    else:
+        traceback.print_exception(kind, error, trace)

@@ -1,0 +1,22 @@
+"""Handlers for Ignite's engines: checkpoints, progress, scores, pictures and result files."""
+
+from .checkpoints import TrainingState, load_weights, prepare_run
+from .pictures import RegistrationPictures, picture
+from .progress import Progress
+from .results import RegistrationWriter
+from .scores import MeanScore, RegistrationTable, lumen_dice, registration_loss, similarity
+
+__all__ = [
+    "MeanScore",
+    "Progress",
+    "RegistrationPictures",
+    "RegistrationTable",
+    "RegistrationWriter",
+    "TrainingState",
+    "load_weights",
+    "lumen_dice",
+    "picture",
+    "prepare_run",
+    "registration_loss",
+    "similarity",
+]

@@ -1,0 +1,157 @@
+"""Checkpoints: the best weights, and all that a stopped training needs to go on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from ..files import write_aside
+
+__all__ = ["TrainingState", "load_weights", "prepare_run"]
+
+logger = logging.getLogger(__name__)
+
+
+def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
+    """Load a ``model.pt`` written by :class:`TrainingState` into a network of the same definition.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is no checkpoint, or is one of another network; names the differences.
+    """
+    state = _load(path)
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return network
+
+
+def _load(path: str | Path) -> Any:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"checkpoint '{path}' does not exist")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        raise ValueError(f"{path} is not a checkpoint of tensors: {error}") from error
+
+
+def prepare_run(output_dir: str | Path, resume: bool, record: Mapping[str, Any]) -> None:
+    """Make a run's folder and keep there, as ``<name>.json``, what it was started with.
+
+    Raises:
+        FileExistsError: when the folder holds a run and ``resume`` is false.
+        FileNotFoundError: when it holds none and ``resume`` is true.
+    """
+    folder = Path(output_dir)
+    if resume and not (folder / "last.pt").is_file():
+        raise FileNotFoundError(f"'{folder}' holds no last.pt to go on from")
+    if not resume and any(folder.glob("*.pt")):
+        raise FileExistsError(
+            f"'{folder}' holds a training already: go on with it by --resume true, or choose another --output_dir"
+        )
+    for name, content in record.items():
+        with write_aside(folder / f"{name}.json") as path:
+            path.write_text(json.dumps(content, indent=1, default=str) + "\n")
+
+
+class TrainingState:
+    """Keeps a training's checkpoints in a folder, each whole at any time.
+
+    - ``model.pt``: the weights that scored best at validation, as :func:`load_weights` and MONAI's ``ckpt_export``
+      read them;
+    - ``last.pt``: network, optimizer, schedule, iteration and best score, from which ``resume`` goes on to the same
+      weights as an unbroken training;
+    - ``model_final.pt``: the weights of the last iteration, when the training is complete.
+
+    Attach it after the handlers that step the schedule and validate, so that it keeps what they left.
+
+    Args:
+        folder: where the files go.
+        network, optimizer, lr_scheduler: what is kept.
+        sampler: a :class:`transforms.pairing.RandomBatches`, told where to start.
+        validator: engine whose metric ``metric`` (lower is better) tells the best weights.
+        interval: iterations between two writings of ``last.pt``.
+        settings: what must be the same when a training is resumed.
+        resume: whether to start from ``last.pt``.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        lr_scheduler: Any,
+        sampler: Any,
+        validator: Engine,
+        interval: int,
+        metric: str = "val_loss",
+        settings: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        self.objects = {"network": network, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.sampler = sampler
+        self.validator = validator
+        self.interval = interval
+        self.metric = metric
+        self.settings = dict(settings or {})
+        self.resume = resume
+        self.best = float("inf")
+
+    def attach(self, engine: Engine) -> None:
+        if self.resume:
+            self.load(engine)
+        self.validator.add_event_handler(Events.COMPLETED, self.keep_best)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.save)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def load(self, engine: Engine) -> None:
+        """
+        Raises:
+            ValueError: when the settings differ from those that ``last.pt`` was written with.
+        """
+        path = self.folder / "last.pt"
+        state = _load(path)
+        different = {
+            name: (state["settings"].get(name), value)
+            for name, value in self.settings.items()
+            if state["settings"].get(name) != value
+        }
+        if different:
+            found = ", ".join(f"{name} {old} (now {new})" for name, (old, new) in different.items())
+            raise ValueError(f"{path} is of a training with other settings, which cannot be resumed: {found}")
+        for name, target in self.objects.items():
+            target.load_state_dict(state[name])
+        self.best = state["best"]
+        self.sampler.start = state["iteration"]
+        engine.state.iteration = state["iteration"]
+        logger.info(f"going on from iteration {state['iteration']} of {path}")
+
+    def keep_best(self, validator: Engine) -> None:
+        score = validator.state.metrics[self.metric]
+        if score < self.best:
+            self.best = score
+            self._write("model.pt", self.objects["network"].state_dict())
+
+    def save(self, engine: Engine) -> None:
+        state = {name: target.state_dict() for name, target in self.objects.items()}
+        state.update(iteration=engine.state.iteration, best=self.best, settings=self.settings)
+        self._write("last.pt", state)
+
+    def finish(self, engine: Engine) -> None:
+        self.save(engine)
+        self._write("model_final.pt", self.objects["network"].state_dict())
+        logger.info(f"best weights (validation loss {self.best:.4f}): {self.folder / 'model.pt'}")
+
+    def _write(self, name: str, content: Any) -> None:
+        with write_aside(self.folder / name) as path:
+            torch.save(content, path)

@@ -1,0 +1,35 @@
+"""A bar with loss and time left, and a line for each validation."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine, Events
+from ignite.handlers import ProgressBar
+from monai.engines import Evaluator
+
+__all__ = ["Progress"]
+
+
+class Progress(ProgressBar):
+    """Ignite's bar over the iterations of an engine, attached in MONAI's way.
+
+    Args:
+        description: before the bar.
+        validator: engine whose metrics are printed above the bar each time it has run.
+    """
+
+    def __init__(self, description: str, validator: Evaluator | None = None) -> None:
+        super().__init__(persist=True, desc=description, mininterval=0.5)
+        self.validator = validator
+
+    def attach(self, engine: Engine) -> None:  # type: ignore[override]
+        super().attach(engine, output_transform=_loss)
+        if self.validator is not None:
+            self.validator.add_event_handler(Events.COMPLETED, self._print, engine)
+
+    def _print(self, validator: Engine, engine: Engine) -> None:
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in sorted(validator.state.metrics.items()))
+        self.log_message(f"iteration {engine.state.iteration}: {scores}")
+
+
+def _loss(output: dict) -> dict[str, float]:
+    return {"loss": output["loss"].item()} if "loss" in output else {}

@@ -1,0 +1,214 @@
+"""Record to cine: frames, masks and spacing from DICOM, NIfTI and PNG."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import torch
+from monai.transforms import Transform
+from PIL import Image, ImageDraw
+
+__all__ = [
+    "ASSUMED_SPACING",
+    "LoadCined",
+    "contour_area",
+    "fingerprint",
+    "rasterise",
+    "read_contour",
+    "read_image",
+]
+
+ASSUMED_SPACING = (1.28, 1.28)  # mm; the 2017 paper's figure, for images that carry none
+
+
+class LoadCined(Transform):
+    """A record (see :mod:`transforms.records`) to the same dictionary with its files read.
+
+    Adds ``image``, a tensor (T, H, W) float16 with intensities scaled to [0, 1] between two percentiles of the whole
+    cine; replaces ``lumen`` and ``epicardium`` by uint8 masks (H, W) by frame index; sets ``spacing`` to
+    [row mm, column mm]: the record's, else the file's, else the assumed 1.28 mm, which ``spacing_assumed`` tells.
+
+    Args:
+        percentiles: lower and upper; a bright coil or vessel does not set the scale.
+
+    Raises:
+        FileNotFoundError, ValueError: name the file, what was found and what was expected.
+    """
+
+    def __init__(self, percentiles: tuple[float, float] = (1.0, 99.0)) -> None:
+        self.percentiles = tuple(percentiles)
+
+    def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        frames, file_spacing = read_frames(record["frames"])
+        item = dict(record)
+        item["image"] = torch.from_numpy(scale_intensity(frames, self.percentiles).astype(np.float16))
+        for structure in ("lumen", "epicardium"):
+            masks = {}
+            for index, path in record.get(structure, {}).items():
+                if not 0 <= index < len(frames):
+                    raise ValueError(f"{path}: drawn on frame {index} of a cine of {len(frames)}")
+                masks[index] = torch.from_numpy(read_mask(path, frames.shape[1:]))
+            item[structure] = masks
+        spacing = record.get("spacing") or file_spacing
+        item["spacing"] = [float(s) for s in spacing or ASSUMED_SPACING]
+        item["spacing_assumed"] = spacing is None
+        return item
+
+
+def fingerprint(record: Mapping[str, Any]) -> bytes:
+    """Hash of a record and of its files' sizes and times: the key of a cache that a changed file does not match."""
+    files = [*record["frames"], *record.get("lumen", {}).values(), *record.get("epicardium", {}).values()]
+    states = [(path, stat.st_size, stat.st_mtime_ns) for path in files for stat in [Path(path).stat()]]
+    return hashlib.sha256(json.dumps([dict(record), states], sort_keys=True).encode()).hexdigest().encode()
+
+
+def scale_intensity(image: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.0)) -> np.ndarray:
+    """Intensities scaled linearly so that the two percentiles become 0 and 1, clipped; a constant image becomes 0."""
+    low, high = np.percentile(image, percentiles)
+    if high <= low:
+        low, high = float(image.min()), max(float(image.max()), float(image.min()) + 1.0)
+    return np.clip((image - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
+def read_frames(paths: list[str]) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """A cine from time-ordered images or from one file with all frames: (T, H, W) float32, spacing in mm or None.
+
+    Raises:
+        ValueError: for fewer than two frames, frames of different sizes, or what :func:`read_image` raises.
+    """
+    images = [read_image(path) for path in paths]
+    if len(images) == 1:
+        frames, spacing = images[0]
+        if frames.ndim != 3:
+            raise ValueError(f"{paths[0]}: a cine needs two frames or more, found one")
+        return frames, spacing
+    for path, (image, _) in zip(paths, images, strict=True):
+        if image.ndim != 2:
+            raise ValueError(f"{path}: expected one frame of {len(paths)}, found an array of {image.shape}")
+        if image.shape != images[0][0].shape:
+            raise ValueError(
+                f"{path}: frame of {image.shape[0]}x{image.shape[1]} pixels in a cine whose first frame, "
+                f"{paths[0]}, has {images[0][0].shape[0]}x{images[0][0].shape[1]}"
+            )
+    return np.stack([image for image, _ in images]), images[0][1]
+
+
+def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """A DICOM, NIfTI or image file: array (H, W) or (T, H, W), float32, and [row, column] spacing in mm or None.
+
+    NIfTI keeps x and y first and time last, which become (T, y, x); an axis of one slice is dropped.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it cannot be read whole, or is no single slice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"image file '{path}' does not exist")
+    name = path.name.lower()
+    try:
+        if name.endswith((".nii", ".nii.gz")):
+            array, spacing = _read_nifti(path)
+        elif name.endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
+            array, spacing = _read_picture(path), None
+        else:  # DICOM files often have no extension
+            array, spacing = _read_dicom(path)
+    except Exception as error:  # each reader has its own errors for a damaged file, from EOFError to zlib.error
+        raise ValueError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise ValueError(f"{path}: expected one slice, at one time or several, found an array of {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: holds values that are not finite")
+    return array.astype(np.float32), spacing
+
+
+def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
+    with pydicom.config.disable_value_validation():  # UIDs of SCD break the form, with a warning each
+        dataset = pydicom.dcmread(path)
+        array = dataset.pixel_array.astype(np.float32)
+    if dataset.get("SamplesPerPixel", 1) != 1:
+        raise ValueError("expected a grey image, found colour")
+    array = array * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
+    spacing = dataset.get("PixelSpacing")
+    return array, None if spacing is None else (float(spacing[0]), float(spacing[1]))
+
+
+def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
+    image = nib.load(path)
+    array = np.asarray(image.dataobj, dtype=np.float32)
+    if array.ndim > 3:
+        if array.shape[2] != 1 or any(n != 1 for n in array.shape[4:]):
+            raise ValueError(f"expected one slice (x, y, 1, time), found {array.shape}")
+        array = array[:, :, 0, :].reshape(*array.shape[:2], -1)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    zooms = image.header.get_zooms()
+    return array.T, (float(zooms[1]), float(zooms[0]))
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L") if image.mode in ("RGB", "RGBA", "P", "LA") else image, dtype=np.float32)
+
+
+def read_mask(path: str | Path, size: tuple[int, ...]) -> np.ndarray:
+    """A mask image, or a contour text rasterised, as uint8 (H, W) of 0 and 1.
+
+    Raises:
+        ValueError: when the mask is of another size than the frames, or as :func:`read_contour`.
+    """
+    if Path(path).suffix == ".txt":
+        return rasterise(read_contour(path, size), size)
+    mask = read_image(path)[0]
+    if mask.shape != tuple(size):
+        raise ValueError(f"{path}: mask of {mask.shape}, frames of {tuple(size)}")
+    # 0/255 in pictures, labels in NIfTI
+    return (mask > (mask.max() / 2 if mask.max() > 1 else 0.5)).astype(np.uint8)
+
+
+def read_contour(path: str | Path, size: tuple[int, ...] | None = None) -> np.ndarray:
+    """Vertices (N, 2) of a contour file: "x y" in pixels a line, (0, 0) the centre of the first pixel.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is empty, holds other than pairs of numbers, or leaves an image of ``size`` (H, W).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"contour file '{path}' does not exist")
+    lines = [line.split() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    try:
+        points = np.array(lines, dtype=np.float64)
+    except ValueError:
+        points = np.empty(0)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+        raise ValueError(f"{path}: expected three lines or more of 'x y' in pixels, found {len(lines)} lines")
+    if size is not None and (points.min() < -0.5 or (points > np.array(size[::-1]) - 0.5).any()):
+        raise ValueError(
+            f"{path}: contour from {points.min(0)} to {points.max(0)} (x y) leaves the image of "
+            f"{size[1]}x{size[0]} pixels"
+        )
+    return points
+
+
+def rasterise(contour: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Pixels inside or on a contour (N, 2) of (x, y), as uint8 (H, W): the rule that gives SCD's own masks."""
+    mask = Image.new("L", (size[1], size[0]))
+    ImageDraw.Draw(mask).polygon([tuple(point) for point in contour], fill=1, outline=1)
+    return np.array(mask)
+
+
+def contour_area(path: str | Path) -> float:
+    """Area inside a contour file, or of a mask image, in pixels."""
+    if Path(path).suffix != ".txt":
+        mask = read_image(path)[0]
+        return float((mask > mask.max() / 2).sum())
+    x, y = read_contour(path).T
+    return 0.5 * abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))))  # shoelace formula
