@@ -53,7 +53,9 @@ class LoadCined(Transform):
             masks = {}
             for index, path in record.get(structure, {}).items():
                 if not 0 <= index < len(frames):
-                    raise ValueError(f"{path}: drawn on frame {index} of a cine of {len(frames)}")
+                    raise ValueError(
+                        f"{path}: {structure} drawn on frame {index}; the cine has frames 0 to {len(frames) - 1}"
+                    )
                 masks[index] = torch.from_numpy(read_mask(path, frames.shape[1:]))
             item[structure] = masks
         spacing = record.get("spacing") or file_spacing
@@ -63,17 +65,26 @@ class LoadCined(Transform):
 
 
 def fingerprint(record: Mapping[str, Any]) -> bytes:
-    """Hash of a record and of its files' sizes and times: the key of a cache that a changed file does not match."""
-    files = [*record["frames"], *record.get("lumen", {}).values(), *record.get("epicardium", {}).values()]
-    states = [(path, stat.st_size, stat.st_mtime_ns) for path in files for stat in [Path(path).stat()]]
-    return hashlib.sha256(json.dumps([dict(record), states], sort_keys=True).encode()).hexdigest().encode()
+    """Hash of a record and of its files' sizes and times: the key of a cache that a changed file does not match.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+    """
+    states = []
+    for path in (*record["frames"], *record.get("lumen", {}).values(), *record.get("epicardium", {}).values()):
+        _check_exists(path)
+        state = Path(path).stat()
+        states.append((str(path), state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(json.dumps([dict(record), states], sort_keys=True, default=str).encode()).hexdigest().encode()
 
 
 def scale_intensity(image: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.0)) -> np.ndarray:
     """Intensities scaled linearly so that the two percentiles become 0 and 1, clipped; a constant image becomes 0."""
     low, high = np.percentile(image, percentiles)
+    if high <= low:  # nearly all pixels alike
+        low, high = float(image.min()), float(image.max())
     if high <= low:
-        low, high = float(image.min()), max(float(image.max()), float(image.min()) + 1.0)
+        return np.zeros(image.shape, np.float32)
     return np.clip((image - low) / (high - low), 0.0, 1.0).astype(np.float32)
 
 
@@ -84,18 +95,16 @@ def read_frames(paths: list[str]) -> tuple[np.ndarray, tuple[float, float] | Non
         ValueError: for fewer than two frames, frames of different sizes, or what :func:`read_image` raises.
     """
     images = [read_image(path) for path in paths]
-    if len(images) == 1:
-        frames, spacing = images[0]
-        if frames.ndim != 3:
-            raise ValueError(f"{paths[0]}: a cine needs two frames or more, found one")
-        return frames, spacing
+    if len(images) == 1 and images[0][0].ndim == 3:
+        return images[0]
+    if len(images) < 2:
+        raise ValueError(f"{paths[0] if paths else 'no file'}: a cine needs two frames or more, found {len(images)}")
     for path, (image, _) in zip(paths, images, strict=True):
         if image.ndim != 2:
-            raise ValueError(f"{path}: expected one frame of {len(paths)}, found an array of {image.shape}")
+            raise ValueError(f"{path}: expected one frame of a cine of {len(paths)} files, found {len(image)}")
         if image.shape != images[0][0].shape:
             raise ValueError(
-                f"{path}: frame of {image.shape[0]}x{image.shape[1]} pixels in a cine whose first frame, "
-                f"{paths[0]}, has {images[0][0].shape[0]}x{images[0][0].shape[1]}"
+                f"{path}: frame of {_size(image)} in a cine whose first frame, {paths[0]}, has {_size(images[0][0])}"
             )
     return np.stack([image for image, _ in images]), images[0][1]
 
@@ -110,20 +119,22 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
         ValueError: when it cannot be read whole, or is no single slice.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"image file '{path}' does not exist")
+    _check_exists(path)
     name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        kind, read = "NIfTI", _read_nifti
+    elif name.endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
+        kind, read = "a picture", _read_picture
+    else:  # DICOM files often have no extension
+        kind, read = "DICOM", _read_dicom
     try:
-        if name.endswith((".nii", ".nii.gz")):
-            array, spacing = _read_nifti(path)
-        elif name.endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
-            array, spacing = _read_picture(path), None
-        else:  # DICOM files often have no extension
-            array, spacing = _read_dicom(path)
+        array, spacing = read(path)
     except Exception as error:  # each reader has its own errors for a damaged file, from EOFError to zlib.error
-        raise ValueError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{path}: cannot be read as {kind}: {type(error).__name__}: {error}") from error
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(f"{path}: expected one slice, at one time or several, found an array of {array.shape}")
+    if spacing is not None and not (min(spacing) > 0 and np.isfinite(spacing).all()):
+        raise ValueError(f"{path}: expected a pixel spacing above 0, found {spacing[0]:g} x {spacing[1]:g} mm")
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: holds values that are not finite")
     return array.astype(np.float32), spacing
@@ -133,11 +144,11 @@ def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
     with pydicom.config.disable_value_validation():  # UIDs of SCD break the form, with a warning each
         dataset = pydicom.dcmread(path)
         array = dataset.pixel_array.astype(np.float32)
-    if dataset.get("SamplesPerPixel", 1) != 1:
-        raise ValueError("expected a grey image, found colour")
-    array = array * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
-    spacing = dataset.get("PixelSpacing")
-    return array, None if spacing is None else (float(spacing[0]), float(spacing[1]))
+        if dataset.get("SamplesPerPixel", 1) != 1:
+            raise ValueError("expected a grey image, found colour")
+        array = array * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
+        spacing = dataset.get("PixelSpacing")
+        return array, (float(spacing[0]), float(spacing[1])) if spacing else None
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
@@ -153,62 +164,93 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
     return array.T, (float(zooms[1]), float(zooms[0]))
 
 
-def _read_picture(path: Path) -> np.ndarray:
+def _read_picture(path: Path) -> tuple[np.ndarray, None]:
     with Image.open(path) as image:
-        return np.asarray(image.convert("L") if image.mode in ("RGB", "RGBA", "P", "LA") else image, dtype=np.float32)
+        if getattr(image, "n_frames", 1) > 1:
+            raise ValueError(f"expected one image, found {image.n_frames}")
+        if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
+            return np.asarray(image, dtype=np.float32), None
+        bands = np.asarray(image.convert("RGB"))
+    if (bands != bands[..., :1]).any():
+        raise ValueError("expected a grey image, found colour")
+    return bands[..., 0], None
 
 
 def read_mask(path: str | Path, size: tuple[int, ...]) -> np.ndarray:
     """A mask image, or a contour text rasterised, as uint8 (H, W) of 0 and 1.
 
     Raises:
-        ValueError: when the mask is of another size than the frames, or as :func:`read_contour`.
+        ValueError: when the mask is of another size than the frames or has more than two values, 0 and one other;
+            or as :func:`read_contour`.
     """
     if Path(path).suffix == ".txt":
         return rasterise(read_contour(path, size), size)
     mask = read_image(path)[0]
     if mask.shape != tuple(size):
-        raise ValueError(f"{path}: mask of {mask.shape}, frames of {tuple(size)}")
-    # 0/255 in pictures, labels in NIfTI
-    return (mask > (mask.max() / 2 if mask.max() > 1 else 0.5)).astype(np.uint8)
+        raise ValueError(f"{path}: mask of {_size(mask)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
+    values = np.unique(mask[mask != 0])
+    if len(values) > 1:  # several structures, or soft edges: which pixels belong is not ours to guess
+        raise ValueError(f"{path}: expected the mask of one structure, 0 and one other value; found 0 and {values}")
+    return (mask != 0).astype(np.uint8)
 
 
 def read_contour(path: str | Path, size: tuple[int, ...] | None = None) -> np.ndarray:
-    """Vertices (N, 2) of a contour file: "x y" in pixels a line, (0, 0) the centre of the first pixel.
+    """Vertices (N, 2) of a contour file: "x y" in pixels a line; what a pixel covers, :func:`rasterise` says.
 
     Raises:
         FileNotFoundError: when there is no such file.
         ValueError: when it is empty, holds other than pairs of numbers, or leaves an image of ``size`` (H, W).
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"contour file '{path}' does not exist")
-    lines = [line.split() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    try:
-        points = np.array(lines, dtype=np.float64)
-    except ValueError:
-        points = np.empty(0)
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
-        raise ValueError(f"{path}: expected three lines or more of 'x y' in pixels, found {len(lines)} lines")
-    if size is not None and (points.min() < -0.5 or (points > np.array(size[::-1]) - 0.5).any()):
+    _check_exists(path)
+    points = []
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            x, y = map(float, line.split())
+        except ValueError:
+            x = y = np.nan
+        if not np.isfinite(x + y):
+            raise ValueError(f"{path}: line {number}: expected two numbers, 'x y' in pixels, found {line[:60]!r}")
+        points.append((x, y))
+    if len(points) < 3:
+        raise ValueError(f"{path}: expected three points or more, a line 'x y' each, found {len(points)}")
+    contour = np.array(points)
+    if size is not None and (contour.min() < 0 or (contour > (size[1], size[0])).any()):
+        (left, top), (right, bottom) = contour.min(0), contour.max(0)
         raise ValueError(
-            f"{path}: contour from {points.min(0)} to {points.max(0)} (x y) leaves the image of "
-            f"{size[1]}x{size[0]} pixels"
+            f"{path}: contour outside the image: x from {left:g} to {right:g}, y from {top:g} to {bottom:g}; "
+            f"the image has {size[1]} columns and {size[0]} rows"
         )
-    return points
+    return contour
 
 
 def rasterise(contour: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Pixels inside or on a contour (N, 2) of (x, y), as uint8 (H, W): the rule that gives SCD's own masks."""
+    """Pixels inside or on a contour (N, 2) of (x, y), as uint8 (H, W): the rule that gives SCD's own masks.
+
+    The pixel of row r and column c covers x from c up to c + 1 and y from r up to r + 1: each vertex is cut to the
+    pixel that it lies in, so that nothing depends on how Pillow rounds.
+    """
     mask = Image.new("L", (size[1], size[0]))
-    ImageDraw.Draw(mask).polygon([tuple(point) for point in contour], fill=1, outline=1)
+    ImageDraw.Draw(mask).polygon([(int(x), int(y)) for x, y in contour], fill=1, outline=1)
     return np.array(mask)
 
 
 def contour_area(path: str | Path) -> float:
-    """Area inside a contour file, or of a mask image, in pixels."""
-    if Path(path).suffix != ".txt":
-        mask = read_image(path)[0]
-        return float((mask > mask.max() / 2).sum())
+    """Area inside a contour file, in pixels.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read_contour`.
+    """
     x, y = read_contour(path).T
     return 0.5 * abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))))  # shoelace formula
+
+
+def _check_exists(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"file '{path}' does not exist")
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{'x'.join(map(str, image.shape))} pixels{' (rows x columns)' if image.ndim == 2 else ''}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import SimpleITK as sitk
 import torch
 from monai.transforms import Transform
 
-from .cine import scale_intensity
+from .cine import read_image, scale_intensity
 
 __all__ = ["LoadPaird", "list_pairs", "read_slice"]
 
@@ -27,7 +28,8 @@ def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> l
         FileNotFoundError: when a file does not exist.
         ValueError: when neither or both are given, the datalist has another form, or two pairs share a name.
     """
-    if (datalist is None) == (moving is None and fixed is None) or (moving is None) != (fixed is None):
+    given = (moving is not None, fixed is not None, datalist is not None)
+    if given not in ((True, True, False), (False, False, True)):
         raise ValueError("name --moving and --fixed, two image files, or --datalist, a JSON file of pairs")
     if datalist is None:
         pairs = [{"moving": str(moving), "fixed": str(fixed)}]
@@ -38,12 +40,11 @@ def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> l
             if not Path(pair[role]).is_file():
                 raise FileNotFoundError(f"{role} image '{pair[role]}' does not exist")
         pair.setdefault("name", f"{_stem(pair['moving'])}_to_{_stem(pair['fixed'])}")
-    names = [pair["name"] for pair in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two pairs would be written as '{name}'; give each a \"name\" in the datalist")
-        if Path(name).name != name:
-            raise ValueError(f"'{name}' is no file name")
+    for name, number in Counter(pair["name"] for pair in pairs).items():
+        if number > 1:
+            raise ValueError(f"{datalist}: {number} pairs would be written as '{name}'; give each its own \"name\"")
+        if name in ("", "..") or Path(name).name != name:
+            raise ValueError(f"{datalist}: the name of a pair begins the names of its files, which '{name}' cannot")
     return pairs
 
 
@@ -51,7 +52,7 @@ def _read_datalist(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"datalist '{path}' does not exist")
     try:
-        items = json.loads(path.read_text())["test"]
+        items = json.loads(path.read_text(encoding="utf-8"))["test"]
         pairs = [
             {**item, "moving": str(path.parent / item["moving"]), "fixed": str(path.parent / item["fixed"])}
             for item in items
@@ -60,6 +61,9 @@ def _read_datalist(path: Path) -> list[dict[str, str]]:
         raise ValueError(
             f'{path}: expected {{"test": [{{"moving": path, "fixed": path}}, ...]}} ({error!r})'
         ) from error
+    for pair in pairs:
+        if not isinstance(pair.get("name", ""), str):
+            raise ValueError(f"{path}: expected a text as a pair's name, found {pair['name']!r}")
     if not pairs:
         raise ValueError(f"{path} lists no pair")
     return pairs
@@ -84,7 +88,7 @@ class LoadPaird(Transform):
     def __call__(self, pair: Mapping[str, str]) -> dict[str, Any]:
         item: dict[str, Any] = {"name": pair["name"]}
         for role in ("moving", "fixed"):
-            image = sitk.GetArrayViewFromImage(read_slice(pair[role]))
+            image = sitk.GetArrayFromImage(read_slice(pair[role]))
             image = np.squeeze(image, 0) if image.ndim == 3 else image
             item[role] = torch.from_numpy(scale_intensity(image, self.percentiles)).unsqueeze(0)
             item[f"{role}_file"] = str(pair[role])
@@ -102,19 +106,30 @@ def read_slice(path: str | Path) -> sitk.Image:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when SimpleITK cannot read it, or it is colour, a volume or a series.
+        ValueError: when SimpleITK cannot read it, or not whole, or it is colour, a volume or a series.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"image file '{path}' does not exist")
+        raise FileNotFoundError(f"file '{path}' does not exist")
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path}: cannot be read as an image: {reason}") from error
+        raise ValueError(f"{path}: cannot be read; expected a whole DICOM, NIfTI or PNG image ({reason})") from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(f"{path}: expected a grey image, found {image.GetNumberOfComponentsPerPixel()} components")
     if image.GetDimension() > 3 or image.GetSize()[2:] not in ((), (1,)):
         raise ValueError(f"{path}: expected one slice, found an image of size {image.GetSize()} (x, y, ...)")
-    if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
+    pixels = sitk.GetArrayViewFromImage(image)
+    if not np.isfinite(pixels).all():
         raise ValueError(f"{path}: holds values that are not finite")
+    name = str(path).lower()
+    if name.endswith((".jpg", ".jpeg")):
+        read_image(path)  # raises where SimpleITK makes up what a truncated file lacks
+    elif name.endswith((".nii", ".nii.gz")):
+        whole, _ = read_image(path)  # the same
+        if not np.allclose(pixels.ravel(), whole.ravel(), rtol=1e-4, atol=1e-4 * np.ptp(whole)):
+            raise ValueError(
+                f"{path}: SimpleITK reads other pixels than it holds, those of the uncompressed file "
+                f"'{str(path).removesuffix('.gz')}' beside it: rename one of them"
+            )
     return image

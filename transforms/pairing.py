@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ from monai.data import CacheDataset
 from monai.transforms import Randomizable, Transform
 from torch.utils.data import Sampler
 
-__all__ = ["PairDataset", "PairPhasesd", "RandPhasesd", "RandomBatches"]
+__all__ = ["PairDataset", "PairPhasesd", "RandPhasesd", "RandTurnd", "RandWindowd", "RandomBatches"]
 
 
 def _pair(cine: Mapping[str, Any], moving: int, fixed: int) -> dict[str, Any]:
     image = cine["image"]
-    return {"moving": image[moving : moving + 1].float(), "fixed": image[fixed : fixed + 1].float()}
+    return {"moving": image[moving : moving + 1], "fixed": image[fixed : fixed + 1]}
 
 
 class PairPhasesd(Transform):
@@ -40,7 +40,9 @@ class PairPhasesd(Transform):
                 )
         pairs = []
         for moving, fixed in (("ED", "ES"), ("ES", "ED")):
-            pair = _pair(cine, phases[moving], phases[fixed])
+            pair: dict[str, Any] = {
+                role: image.float() for role, image in _pair(cine, phases[moving], phases[fixed]).items()
+            }
             blank = torch.zeros(pair["fixed"].shape[1:], dtype=torch.uint8)
             for role, name in (("moving", moving), ("fixed", fixed)):
                 pair[f"{role}_lumen"] = cine["lumen"].get(phases[name], blank).unsqueeze(0)
@@ -54,7 +56,7 @@ class PairPhasesd(Transform):
 class RandPhasesd(Randomizable, Transform):
     """A loaded cine to one ordered pair of two of its phases, all pairs alike: 20 x 19 for a cine of 20.
 
-    Keys: ``moving`` and ``fixed``, (1, H, W) float32.
+    Keys: ``moving`` and ``fixed``, (1, H, W), views of the cine, in its float16.
     """
 
     def __call__(self, cine: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,6 +64,54 @@ class RandPhasesd(Randomizable, Transform):
         moving = int(self.R.randint(phases))
         fixed = (moving + 1 + int(self.R.randint(phases - 1))) % phases
         return _pair(cine, moving, fixed)
+
+
+class RandTurnd(Randomizable, Transform):
+    """One of the eight flips and right-angle turns of a square image, all alike, the same for all keys; of the four
+    that keep the shape where it is not square.
+
+    One copy of a plain tensor; MONAI's ``RandFlipd`` and ``RandRotate90d`` give the same images, but the bookkeeping
+    of their ``MetaTensor`` takes longer than a training iteration can hide.
+
+    Args:
+        keys: of images (C, H, W).
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = tuple(keys)
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        axes = [axis for axis in (1, 2) if self.R.randint(2)]
+        transpose = bool(self.R.randint(2))
+        turned = dict(data)
+        for key in self.keys:
+            image = turned[key].flip(axes)
+            turned[key] = image.transpose(1, 2) if transpose and image.shape[1] == image.shape[2] else image
+        return turned
+
+
+class RandWindowd(Randomizable, Transform):
+    """A window of the images, drawn near their middle, where the heart is; the same for all keys.
+
+    Args:
+        keys: of images (C, H, W).
+        size: of the window, (rows, columns), cut to the image's where that is smaller.
+        reach: how far in pixels the window's centre may lie from the image's, along each axis.
+    """
+
+    def __init__(self, keys: Sequence[str], size: Sequence[int], reach: int) -> None:
+        self.keys = tuple(keys)
+        self.size = tuple(size)
+        self.reach = reach
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        window = [slice(None)]
+        for image_size, size in zip(data[self.keys[0]].shape[1:], self.size, strict=True):
+            room = max(0, image_size - size)
+            first, last = max(0, room // 2 - self.reach), min(room, (room + 1) // 2 + self.reach)
+            start = int(self.R.randint(first, last + 1))
+            window.append(slice(start, start + size))
+        return {**data, **{key: data[key][tuple(window)] for key in self.keys}}
 
 
 class PairDataset(CacheDataset):

@@ -2,7 +2,8 @@
 
 A record is one slice of one patient::
 
-    {"patient": "SC-HF-I-01", "slice": 2, "split": "training", "pathology": "Heart failure with infarct",
+    {"patient": "SC-HF-I-01", "slice": 2, "split": "training",
+     "pathology": "Heart failure with infarct",  # a group of results, or "unknown"
      "frames": [path, ...],           # time-ordered images, or one NIfTI or DICOM file with all of them
      "ed": 18, "es": 7,               # indices of end-diastole and end-systole in frames, or None
      "lumen": {18: path, 7: path},    # contour text or mask image by index
@@ -23,7 +24,9 @@ __all__ = ["SPLITS", "read_records", "records_of_split", "with_ed_and_es"]
 
 Record = dict[str, Any]
 SPLITS = ("training", "validation", "test")
+OTHER_NAMES = {"online": "test", "testing": "test"}  # the 2009 challenge's, other datalists'
 STRUCTURES = ("lumen", "epicardium")
+UNKNOWN = "unknown"  # pathology
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,8 @@ def read_records(dataset_dir: str | Path | None, phantom_dir: str | Path) -> lis
     """Records of a folder in SCD's layout or of a datalist JSON; without either, of the phantom.
 
     A datalist is MONAI's: ``{"training": [record, ...], "validation": [...], "test": [...]}``, with paths relative to
-    its folder; a record needs ``frames``, all else has a default.
+    its folder; a record needs ``frames``, all else has a default. What is no list beside them, such as a name, is
+    passed over.
 
     Args:
         dataset_dir: the folder or datalist, or None.
@@ -92,7 +96,7 @@ def split_name(split: str, source: Path) -> str:
     Raises:
         ValueError: when there is no such split; names the source.
     """
-    split = "test" if split in ("online", "testing") else split
+    split = OTHER_NAMES.get(split, split)
     if split not in SPLITS:
         raise ValueError(f"{source}: split must be one of {SPLITS}, got {split!r}")
     return split
@@ -100,31 +104,56 @@ def split_name(split: str, source: Path) -> str:
 
 def _read_datalist(path: Path) -> list[Record]:
     try:
-        lists = json.loads(path.read_text())
+        lists = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(lists, dict) or not all(isinstance(items, list) for items in lists.values()):
-        raise ValueError(f"{path}: expected lists of records by split, {{'training': [...], ...}}")
+        raise ValueError(f"dataset_dir '{path}' is no folder, and no datalist JSON: {error}") from error
+    if not isinstance(lists, dict):
+        raise ValueError(f"{path}: expected lists of records, {{'training': [...], ...}}, found {_kind(lists)}")
     records = []
-    for split, items in lists.items():
-        for number, item in enumerate(items):
-            where = f"{path}: {split}[{number}]"
-            if not isinstance(item, dict) or not isinstance(item.get("frames"), list) or not item["frames"]:
-                raise ValueError(f"{where}: expected a record with 'frames', a list of image files")
-            record = {
-                "patient": f"{split}-{number}",
-                "slice": 0,
-                "pathology": None,
-                "ed": None,
-                "es": None,
-                "spacing": None,
-                **item,
-                "split": split_name(split, path),
-                "frames": [str(path.parent / frame) for frame in item["frames"]],
-            }
-            for name in STRUCTURES:
-                record[name] = {int(i): str(path.parent / mask) for i, mask in item.get(name, {}).items()}
-            records.append(record)
+    for key, items in lists.items():
+        if key not in (*SPLITS, *OTHER_NAMES) and not isinstance(items, list):
+            continue  # a datalist may have a name, a description, ...
+        split = split_name(key, path)
+        if not isinstance(items, list):
+            raise ValueError(f"{path}: expected a list of records as '{key}', found {_kind(items)}")
+        records += [_datalist_record(item, split, number, path) for number, item in enumerate(items)]
     if not records:
-        raise FileNotFoundError(f"{path} lists no record")
+        raise FileNotFoundError(f"{path} lists no record; expected some as {', '.join(map(repr, SPLITS))}")
     return records
+
+
+def _datalist_record(item: Any, split: str, number: int, path: Path) -> Record:
+    """An item of a datalist with its defaults, and with its paths relative to the working directory."""
+
+    def check(right: bool, expected: str) -> None:
+        if not right:
+            raise ValueError(f"{path}: {split}[{number}]: expected {expected}")
+
+    check(isinstance(item, dict), f"a record, {{'frames': [path, ...], ...}}, found {_kind(item)}")
+    frames = item.get("frames")
+    check(_is_list(frames, str) and len(frames) > 0, f"'frames', a list of image files, found {frames!r}")
+    record = {"patient": f"{split}-{number}", "slice": 0, "ed": None, "es": None, "spacing": None}
+    record.update(item, split=split, frames=[str(path.parent / frame) for frame in frames])
+    record["pathology"] = item.get("pathology") or UNKNOWN  # batches cannot hold None
+    for phase in ("ed", "es"):
+        index = record[phase]
+        check(index is None or (type(index) is int and index >= 0), f"'{phase}', an index in frames, found {index!r}")
+    check(record["ed"] is None or record["ed"] != record["es"], f"two phases, found {record['ed']} as 'ed' and 'es'")
+    spacing = record["spacing"]
+    good = spacing is None or (_is_list(spacing, (int, float)) and len(spacing) == 2 and min(spacing) > 0)
+    check(good, f"'spacing', [row mm, column mm], found {spacing!r}")
+    for structure in STRUCTURES:
+        files = item.get(structure) or {}
+        good = isinstance(files, dict) and all(key.isdecimal() and isinstance(files[key], str) for key in files)
+        check(good, f"'{structure}', {{\"index in frames\": path}}, found {files!r}")
+        record[structure] = {int(index): str(path.parent / file) for index, file in files.items()}
+    return record
+
+
+def _is_list(value: Any, of: type | tuple[type, ...]) -> bool:
+    return isinstance(value, list) and all(isinstance(part, of) for part in value)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
+    return names.get(type(value), repr(value))

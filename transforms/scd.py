@@ -9,12 +9,22 @@ from collections import defaultdict
 from pathlib import Path
 
 from .cine import contour_area
-from .records import STRUCTURES, Record, split_name
+from .records import STRUCTURES, UNKNOWN, Record, split_name
 
 __all__ = ["scan"]
 
+# what is where; a place takes a name, or "*" to search
+IMAGE_FOLDER = "SCD_IMAGES_{part}/{image_id}"
+CINE_FOLDER = "CINESAX_{series}"
+FRAME_FILE = "IM-{series}-{instance}.dcm"
+CONTOUR_FOLDER = "SCD_ManualContours/{patient}/contours-manual/{reader}"
+CONTOUR_FILE = "IM-{series}-{instance}-{kind}-manual.txt"
+PATIENTS_FILE = "scd_patientdata.csv"
+SPLITS_FILE = "splits.csv"
+PNG_FOLDER = "SCD_EDES_PNG"
+
 PHASES = 20  # of every SCD cine
-CONTOURS = {"icontour": "lumen", "ocontour": "epicardium"}
+CONTOURS = {"icontour": "lumen", "ocontour": "epicardium"}  # p1contour, p2contour: papillary muscles, unused
 
 # Radau et al., The MIDAS Journal, 2009: 15 patients each
 _CHALLENGE = {
@@ -46,7 +56,7 @@ def scan(root: str | Path) -> list[Record]:
         ValueError: when a table does not have its columns, or a patient is in no split.
     """
     root = Path(root)
-    splits = _read_splits(root / "splits.csv")
+    splits = _read_splits(root / SPLITS_FILE)
     records = _dicom_records(root, splits)
     records += _png_records(root, splits, skip={record["patient"] for record in records})
     for patient, fault in UNFIT_PATIENTS.items():
@@ -55,18 +65,23 @@ def scan(root: str | Path) -> list[Record]:
     records = [record for record in records if record["patient"] not in UNFIT_PATIENTS]
     if not records:
         raise FileNotFoundError(
-            f"dataset_dir '{root}' holds no cine; expected DICOM under SCD_IMAGES_*/SCD*/CINESAX_* "
-            "(with scd_patientdata.csv) or PNG frames listed in SCD_EDES_PNG/index.csv"
+            f"dataset_dir '{root}' holds no cine; expected DICOM under SCD_IMAGES_*/SCD*/CINESAX_* (with "
+            f"{PATIENTS_FILE}) or PNG frames listed in {PNG_FOLDER}/index.csv; found {_found(root)}"
         )
     return sorted(records, key=lambda record: (record["patient"], record["slice"]))
 
 
 def _dicom_records(root: Path, splits: dict[str, str]) -> list[Record]:
-    series = {folder.name: folder for folder in sorted(root.glob("SCD_IMAGES_*/*")) if folder.is_dir()}
+    folders = sorted(root.glob(IMAGE_FOLDER.format(part="*", image_id="*")))
+    series = {folder.name: folder for folder in folders if folder.is_dir()}
     if not series:
         return []
+    patients = _read_patients(root / PATIENTS_FILE)
+    strangers = set(series) - {image_id for image_id, _, _ in patients}
+    if strangers:
+        logger.warning(f"image folders that {root / PATIENTS_FILE} does not list are left out: {sorted(strangers)}")
     records = []
-    for image_id, patient, pathology in _read_patients(root / "scd_patientdata.csv"):
+    for image_id, patient, pathology in patients:
         if image_id not in series:
             continue
         contours = _contours(root, patient)
@@ -93,13 +108,15 @@ def _dicom_records(root: Path, splits: dict[str, str]) -> list[Record]:
 
 
 def _png_records(root: Path, splits: dict[str, str], skip: set[str]) -> list[Record]:
-    folder = root / "SCD_EDES_PNG"
+    folder = root / PNG_FOLDER
     if not (folder / "index.csv").is_file():
         return []
-    table = root / "scd_patientdata.csv"
+    table = root / PATIENTS_FILE
     pathologies = {patient: pathology for _, patient, pathology in _read_patients(table)} if table.is_file() else {}
     rows = defaultdict(list)
     for row in _read_csv(folder / "index.csv", {"patient", "slice", "phase", "role", "file"}):
+        if not row["slice"].isdecimal() or not row["phase"].isdecimal():
+            raise ValueError(f"{folder / 'index.csv'}: expected numbers for slice and phase, found {row}")
         if row["patient"] not in skip:
             rows[row["patient"], int(row["slice"])].append(row)
     records = []
@@ -124,7 +141,7 @@ def _png_records(root: Path, splits: dict[str, str], skip: set[str]) -> list[Rec
                 patient,
                 slice_,
                 splits,
-                pathologies.get(patient),
+                pathologies.get(patient, UNKNOWN),
                 [str(folder / "images" / row["file"]) for row in frames],
                 roles.index("ED") if "ED" in roles else None,
                 roles.index("ES") if "ES" in roles else None,
@@ -139,7 +156,7 @@ def _record(
     patient: str,
     slice_: int,
     splits: dict[str, str],
-    pathology: str | None,
+    pathology: str,
     frames: list[str],
     ed: int | None,
     es: int | None,
@@ -149,7 +166,7 @@ def _record(
 ) -> Record:
     if patient not in splits:
         raise ValueError(
-            f"{folder}: patient {patient} is in no split of the 2009 challenge; name one in {folder / 'splits.csv'} "
+            f"{folder}: patient {patient} is in no split of the 2009 challenge; name one in {folder / SPLITS_FILE} "
             "(columns patient, split)"
         )
     return {
@@ -168,29 +185,33 @@ def _record(
 
 def _instance(path: Path) -> int | None:
     """The InstanceNumber that SCD's file names carry: the last number of IM-0001-0048(-icontour-manual)."""
-    found = re.match(r"IM-\d+-(\d+)", path.name)
+    found = re.match(r"IM-\d+-0*([1-9]\d*)\b", path.name)
     return int(found[1]) if found else None
 
 
 def _contours(root: Path, patient: str) -> dict[int, dict[str, str]]:
     """Contour and mask files by instance and structure; masks where no contour of the structure is fit for use."""
     contours: dict[int, dict[str, str]] = defaultdict(dict)
-    for path in sorted(root.glob(f"SCD_ManualContours/{patient}/contours-manual/*/IM-*contour-manual.txt")):
-        structure = CONTOURS.get(path.name.split("-")[3])  # p1contour, p2contour: papillary muscles, unused
-        if structure is None or (structure == "epicardium" and patient in UNFIT_EPICARDIUM):
+    folder = CONTOUR_FOLDER.format(patient=patient, reader="*")
+    for kind, structure in CONTOURS.items():
+        if structure == "epicardium" and patient in UNFIT_EPICARDIUM:
+            logger.info(f"{patient}: {UNFIT_EPICARDIUM[patient]}; masks are taken instead, where there are any")
             continue
-        contours[_instance(path)][structure] = str(path)
-    for path in sorted(root.glob(f"SCD_EDES_PNG/epicardium/{patient}-IM-*.png")):
+        file = CONTOUR_FILE.format(series="*", instance="*", kind=kind)
+        for path in sorted(root.glob(f"{folder}/{file}")):
+            contours[_instance(path)][structure] = str(path)
+    for path in sorted(root.glob(f"{PNG_FOLDER}/epicardium/{patient}-IM-*.png")):
         instance = int(path.stem.split("-")[-1])
         contours[instance].setdefault("epicardium", str(path))
+    contours.pop(None, None)
     return contours
 
 
 def _cine_with(folder: Path, instances: set[int]) -> dict[int, Path]:
     """Files by instance of that short-axis series under ``folder`` which holds most of the drawn instances."""
     best: dict[int, Path] = {}
-    for series in sorted(folder.glob("CINESAX_*")):
-        files = {_instance(path): path for path in sorted(series.glob("*.dcm"))}
+    for series in sorted(folder.glob(CINE_FOLDER.format(series="*"))):
+        files = {_instance(path): path for path in sorted(series.glob(FRAME_FILE.format(series="*", instance="*")))}
         files.pop(None, None)
         if (len(instances & set(files)), len(files)) > (len(instances & set(best)), len(best)):
             best = files
@@ -210,11 +231,14 @@ def _ed_and_es(contours: dict[int, dict[str, str]]) -> tuple[int | None, int | N
 def _read_csv(path: Path, columns: set[str]) -> list[dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; expected a table with the columns {sorted(columns)}")
-    with path.open(newline="", encoding="utf-8-sig") as file:  # SCD's starts with a byte order mark
-        reader = csv.DictReader(file)
-        if not columns <= set(reader.fieldnames or []):
-            raise ValueError(f"{path}: expected the columns {sorted(columns)}, found {reader.fieldnames}")
-        return list(reader)
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # SCD's starts with a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected a table as text with commas: {error}") from error
+    reader = csv.DictReader(text.splitlines(), restval="")
+    if not columns <= set(reader.fieldnames or []):
+        raise ValueError(f"{path}: expected the columns {sorted(columns)}, found {reader.fieldnames}")
+    return list(reader)
 
 
 def _read_patients(path: Path) -> list[tuple[str, str, str]]:
@@ -222,6 +246,8 @@ def _read_patients(path: Path) -> list[tuple[str, str, str]]:
     patients = []
     for row in _read_csv(path, {"PatientID", "OriginalID", "Pathology"}):
         group, _, number = row["OriginalID"].rpartition("-")
+        if not group or not number.isdecimal():
+            raise ValueError(f"{path}: expected an OriginalID such as SC-HF-I-1, found {row['OriginalID']!r}")
         patients.append((row["PatientID"], f"{group}-{int(number):02d}", row["Pathology"]))
     return patients
 
@@ -233,3 +259,8 @@ def _read_splits(path: Path) -> dict[str, str]:
     for patient, split in splits.items():
         splits[patient] = split_name(split, path)
     return splits
+
+
+def _found(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    return f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" if names else "nothing"

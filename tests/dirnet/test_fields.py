@@ -5,6 +5,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from monai.networks.blocks import Warp
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.transform import Rotation
+
 from dirnet.fields import (
     ddf_from_image,
     displacement_image,
@@ -13,9 +17,6 @@ from dirnet.fields import (
     read_displacement,
     write_displacement,
 )
-from monai.networks.blocks import Warp
-from scipy.ndimage import gaussian_filter
-from scipy.spatial.transform import Rotation
 
 TILT = Rotation.from_euler("xyz", [25, -40, 70], degrees=True).as_matrix()
 TURN = TILT @ Rotation.from_euler("xyz", [3, 2, -5], degrees=True).as_matrix()

@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from dirnet.metrics import dice, surface_distances, surface_scores
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 from scipy.ndimage import binary_erosion, distance_transform_edt
+
+from dirnet.metrics import dice, surface_distances, surface_scores
 
 KEYS = {"hd95", "hd95_pooled", "mad"}
 CASES = [((31, 45), (1.28, 0.7)), ((14, 17, 11), (2.0, 0.6, 1.1))]

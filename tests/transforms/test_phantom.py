@@ -197,7 +197,7 @@ def test_writes_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("transforms.phantom._write_contours", fail)
+    monkeypatch.setattr("transforms.phantom.scd_files._write_contours", fail)
     with pytest.raises(OSError, match="disk full"):
         write_scd(tmp_path / "broken", 3, (32, 32), 2, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

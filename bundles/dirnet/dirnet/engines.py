@@ -39,9 +39,10 @@ class PreparePair(PrepareBatch):
         **kwargs: Any,
     ) -> tuple:
         def to_device(key: str) -> Tensor:
-            return torch.as_tensor(batchdata[key]).to(device, non_blocking=non_blocking)
+            # a plain tensor: MetaTensor costs a pair 0.8 ms on its way through the network
+            return torch.as_tensor(batchdata[key]).as_subclass(torch.Tensor).to(device, non_blocking=non_blocking)
 
-        pair = torch.cat([to_device("moving"), to_device("fixed")], 1)
+        pair = torch.cat([to_device("moving"), to_device("fixed")], 1).float()
         pair = pair.contiguous(memory_format=torch.channels_last if pair.dim() == 4 else torch.channels_last_3d)
         fixed = pair[:, 1:]
         if "moving_lumen" not in batchdata:
@@ -83,7 +84,10 @@ class RegistrationInferer(Inferer):
         if not self.field and isinstance(spline, BSplineTransformer):
             dims = inputs.dim() - 2
             direct = BSplineWarp(spline.spacing, spline.order, spline.boundary, dims)
-            return {"warped": direct(control_points, moving)}
+            result: dict[str, Any] = {"warped": direct(control_points, moving)}
+            if masks is not None:
+                result["warped_masks"] = direct(control_points, masks) > 0.5
+            return result
         ddf = spline(control_points, list(inputs.shape[2:]))
         result = {"warped": warp(moving, ddf), "ddf": ddf}
         if inputs.is_cuda:

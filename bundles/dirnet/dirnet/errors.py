@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["show_cause_alone"]
+__all__ = ["check_flag", "show_cause_alone"]
 
 
 def show_cause_alone() -> None:
@@ -23,9 +23,19 @@ def show_cause_alone() -> None:
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     cause = error
-    while cause.__cause__ is not None and str(cause).startswith("Failed to "):
+    while cause.__cause__ is not None and str(cause).startswith(("Failed to ", "applying transform")):
         cause = cause.__cause__
     if isinstance(cause, ValueError | OSError):
         print(f"error: {cause}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)
+
+
+def check_flag(value: bool, name: str) -> bool:
+    """
+    Raises:
+        ValueError: when ``value`` is no bool, such as the "true" that a command line turns into a string.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return value

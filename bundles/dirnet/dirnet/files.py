@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import check_flag
+
 __all__ = ["refuse_overwriting", "write_aside"]
 
 
@@ -36,5 +38,5 @@ def refuse_overwriting(*paths: str | Path, overwrite: bool = False) -> None:
         FileExistsError: when one of the paths exists and ``overwrite`` is false.
     """
     for path in paths:
-        if not overwrite and Path(path).exists():
-            raise FileExistsError(f"'{path}' exists; choose another output_dir, or allow it with --overwrite true")
+        if not check_flag(overwrite, "overwrite") and Path(path).exists():
+            raise FileExistsError(f"'{path}' exists; choose another --output_dir, or replace it by --overwrite True")

@@ -59,12 +59,21 @@ def bspline_matrix(size: int, count: int, spacing: int, order: int, replicate: b
     outside = 2 if replicate else 0
     knots = torch.arange(-outside, count + outside, device=device, dtype=torch.float32)
     matrix = bspline((pixels - (spacing - 1) / 2.0).unsqueeze(1) / spacing - knots, order)
-    if replicate:
+    if replicate and count == 1:
+        matrix = matrix.sum(1, keepdim=True)
+    elif replicate:
         first = matrix[:, : outside + 1].sum(1, keepdim=True)
         last = matrix[:, count + outside - 1 :].sum(1, keepdim=True)
-        inner = matrix[:, outside + 1 : count + outside - 1]
-        matrix = first + last if count == 1 else torch.cat([first, inner, last], 1)
+        matrix = torch.cat([first, matrix[:, outside + 1 : count + outside - 1], last], 1)
     return matrix
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` in float32 under autocast too; only TorchScript cannot leave it, and then computes in bfloat16."""
+    if torch.jit.is_scripting():
+        return a @ b
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b
 
 
 def _check_control_points(control_points: Tensor, spacing: list[int], size: list[int]) -> None:
@@ -156,11 +165,11 @@ class BSplineTransformer(_BSpline):
         if size is None:
             size = [k * s for k, s in zip(control_points.shape[2:], self.spacing)]  # noqa: B905 (TorchScript)
         _check_control_points(control_points, self.spacing, size)
-        field = control_points.float() @ self.matrix(dims - 1, size[dims - 1], control_points).t()
+        field = _product(control_points.float(), self.matrix(dims - 1, size[dims - 1], control_points).t())
         for axis in range(dims - 2, -1, -1):
             rest = field.shape[axis + 3 :]
             # everything behind the axis in one row, so that each axis is one batched matrix product
-            field = self.matrix(axis, size[axis], control_points) @ field.flatten(axis + 3)
+            field = _product(self.matrix(axis, size[axis], control_points), field.flatten(axis + 3))
             field = field.reshape(list(field.shape[: axis + 3]) + list(rest))
         return field
 
@@ -180,7 +189,7 @@ class BSplineWarp(_BSpline):
             moving: (B, C, H, W[, D]), at most K * spacing an axis.
 
         Returns:
-            warped image, of the shape of ``moving``.
+            warped image, of the shape of ``moving``; float32, or float64 where ``moving`` is.
 
         Raises:
             ValueError: when batch or dimensions differ, or the control points do not reach over the image.
@@ -194,15 +203,21 @@ class BSplineWarp(_BSpline):
         field = control_points.float().movedim(1, -1) * scale  # (B, K_1, ..., dims), normalised units
         for axis in range(dims - 1):  # all axes but the last: few control points are left to multiply
             rest = field.shape[axis + 2 :]
-            field = self.matrix(axis, size[axis], control_points) @ field.flatten(axis + 2)
+            field = _product(self.matrix(axis, size[axis], control_points), field.flatten(axis + 2))
             field = field.reshape(list(field.shape[: axis + 2]) + list(rest))
         # the last axis for all components in one product: kron(matrix, reversed identity), as grid_sample wants
         # its components from the last axis to the first
         swap = torch.eye(dims, device=field.device).flip(0)
         last = torch.kron(self.matrix(dims - 1, size[dims - 1], control_points).t().contiguous(), swap)
-        grid = field.flatten(dims) @ last  # (B, H, ..., W * dims)
+        grid = _product(field.flatten(dims), last)  # (B, H, ..., W * dims)
         grid = grid.unflatten(dims, [size[dims - 1], dims]) + _identity_grid(size, grid.device)
-        return F.grid_sample(moving, grid.to(moving.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+        return _sample(moving, grid, "bilinear")
+
+
+def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """``grid_sample`` in float32 or, for a float64 image, in float64: coarser types cannot hold the coordinates."""
+    kind = torch.promote_types(image.dtype, torch.float32)
+    return F.grid_sample(image.to(kind), grid.to(kind), mode=mode, padding_mode="border", align_corners=False)
 
 
 def _identity_grid(size: list[int], device: torch.device) -> Tensor:
@@ -215,7 +230,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
     """Resample ``image`` (B, C, H, W[, D]) at ``x + ddf(x)`` for a DDF (B, dims, H, W[, D]), with border padding.
 
     The values of MONAI's ``Warp(padding_mode="border")`` at a fraction of its time, and with no cache that keeps a
-    grid for every image size.
+    grid for every image size. The result is float32, or float64 where the image is.
 
     Raises:
         ValueError: when the two differ in batch or spatial size.
@@ -225,7 +240,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
     size = list(ddf.shape[2:])
     scale = torch.tensor([2.0 / n for n in reversed(size)], device=ddf.device)
     grid = torch.addcmul(_identity_grid(size, ddf.device), ddf.float().flip(1).movedim(1, -1), scale)
-    return F.grid_sample(image, grid.to(image.dtype), mode=mode, padding_mode="border", align_corners=False)
+    return _sample(image, grid, mode)
 
 
 class ThinPlateSplineTransformer(nn.Module):
@@ -244,7 +259,7 @@ class ThinPlateSplineTransformer(nn.Module):
         super().__init__()
         self.spacing = _spacing_per_axis(spacing, spatial_dims)
         self.made_for = [0]
-        self.register_buffer("matrix", torch.zeros(0), persistent=False)
+        self.matrix = torch.zeros(0)  # no buffer: the network's own type must not touch it
 
     def extra_repr(self) -> str:
         return f"spacing={self.spacing}"
@@ -261,17 +276,19 @@ class ThinPlateSplineTransformer(nn.Module):
         counts = list(control_points.shape[2:])
         if min(counts) < 2:
             raise ValueError(f"a thin-plate spline needs two control points an axis or more, got {counts}")
-        if self.made_for != counts + size or self.matrix.device != control_points.device:
+        stale = self.made_for != counts + size or self.matrix.device != control_points.device
+        # one made under inference_mode is no use to autograd
+        if stale or (self.matrix.is_inference() and control_points.requires_grad):
             self.matrix = self.interpolation_matrix(counts, size).to(control_points.device)
             self.made_for = counts + size
-        field = control_points.float().flatten(2) @ self.matrix
+        field = _product(control_points.float().flatten(2), self.matrix)
         return field.reshape(list(field.shape[:2]) + size)
 
     def interpolation_matrix(self, counts: list[int], size: list[int]) -> Tensor:
         """float32 (points, pixels): the field's value at each pixel for each unit control point."""
-        # coordinates in cells, which keeps the system well conditioned at any spacing
-        points = _lattice(counts, [1] * len(counts))
-        pixels = _lattice(size, self.spacing)
+        unit = float(max(self.spacing))  # lengths near 1 keep the system well conditioned at any spacing
+        points = _lattice(counts, self.spacing) / unit
+        pixels = _lattice(size, [1] * len(size)) / unit
         affine = torch.cat([torch.ones(len(points), 1, dtype=torch.float64), points], 1)
         corner = torch.zeros(affine.shape[1], affine.shape[1], dtype=torch.float64)
         system = torch.cat([torch.cat([_kernel(points, points), affine], 1), torch.cat([affine.t(), corner], 1)], 0)
@@ -280,9 +297,9 @@ class ThinPlateSplineTransformer(nn.Module):
 
 
 def _lattice(size: list[int], spacing: list[int]) -> Tensor:
-    """Coordinates of a grid's points in cells of ``spacing``, (points, dims), float64."""
+    """Pixel coordinates of control points ``spacing`` apart, (points, dims), float64."""
     axes = [
-        (torch.arange(n, dtype=torch.float64) - (s - 1) / 2.0) / s
+        torch.arange(n, dtype=torch.float64) * s + (s - 1) / 2.0
         for n, s in zip(size, spacing)  # noqa: B905 (TorchScript)
     ]
     return torch.stack(torch.meshgrid(axes, indexing="ij"), -1).flatten(0, len(size) - 1)

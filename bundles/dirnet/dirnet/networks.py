@@ -76,6 +76,8 @@ class DIRNet(nn.Module):
             raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
         if spline not in SPLINES:
             raise ValueError(f"spline must be one of {SPLINES}, got {spline!r}")
+        if not isinstance(extra_convolutions, bool):
+            raise ValueError(f"extra_convolutions must be True or False, got {extra_convolutions!r}")
         if poolings < 1:
             raise ValueError(f"poolings must be 1 or more, got {poolings}")
         self.spatial_dims = spatial_dims
@@ -178,8 +180,9 @@ class DIRNet(nn.Module):
         return self.transformer(self.control_points(pair), list(pair.shape[2:]))
 
     def get_extra_state(self) -> Tensor:
-        # a tensor, since MONAI's loaders look at the shape of each entry
-        return torch.tensor(list(json.dumps(self.definition).encode()), dtype=torch.uint8)
+        # a tensor, since MONAI's loaders look at the shape of each entry, and of one length, since they skip an
+        # entry of another shape and would load the rest of another network's weights
+        return torch.tensor(list(json.dumps(self.definition).ljust(512).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
         found = json.loads(bytes(state.tolist()).decode())
@@ -189,4 +192,7 @@ class DIRNet(nn.Module):
             if found.get(key) != value
         ]
         if differences:
-            raise ValueError(f"the weights are of another DIRNet, with {', '.join(differences)}")
+            raise ValueError(
+                f"the weights are of another DIRNet, with {', '.join(differences)}; build the network with these "
+                "options (in a config or on its command line: network_def#<option>)"
+            )

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from ..errors import check_flag
 from ..files import write_aside
 
 __all__ = ["TrainingState", "load_weights", "prepare_run"]
@@ -41,7 +42,7 @@ def _load(path: str | Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise ValueError(f"{path} is not a checkpoint of tensors: {error}") from error
+        raise ValueError(f"{path} is not a checkpoint of tensors, or is damaged") from error
 
 
 def prepare_run(output_dir: str | Path, resume: bool, record: Mapping[str, Any]) -> None:
@@ -52,11 +53,12 @@ def prepare_run(output_dir: str | Path, resume: bool, record: Mapping[str, Any])
         FileNotFoundError: when it holds none and ``resume`` is true.
     """
     folder = Path(output_dir)
+    check_flag(resume, "resume")
     if resume and not (folder / "last.pt").is_file():
         raise FileNotFoundError(f"'{folder}' holds no last.pt to go on from")
     if not resume and any(folder.glob("*.pt")):
         raise FileExistsError(
-            f"'{folder}' holds a training already: go on with it by --resume true, or choose another --output_dir"
+            f"'{folder}' holds a training already: go on with it by --resume True, or choose another --output_dir"
         )
     for name, content in record.items():
         with write_aside(folder / f"{name}.json") as path:

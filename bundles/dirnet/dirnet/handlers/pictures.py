@@ -28,16 +28,18 @@ def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
     axes = figure.subplots(len(rows), len(headings), squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         fixed, moving, warped = row["fixed"], row["moving"], row["warped"]
+        shown = _window(row, crop)
+        white = max(np.percentile(fixed[shown], 99.5), np.percentile(moving[shown], 99.5), 1e-3)
         for ax, image in zip(line, (fixed, moving, warped), strict=False):
-            ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+            ax.imshow(image, cmap="gray", vmin=0, vmax=white)
         for ax, image in zip(line[3:], (moving, warped), strict=False):
-            ax.imshow(fixed - image, cmap="RdBu_r", vmin=-0.7, vmax=0.7)
-        line[5].imshow(fixed, cmap="gray", vmin=0, vmax=1, alpha=0.5)
+            ax.imshow(fixed - image, cmap="RdBu_r", vmin=-white, vmax=white)
+        line[5].imshow(fixed, cmap="gray", vmin=0, vmax=white, alpha=0.5)
         _draw_grid(line[5], row["ddf"])
         _draw_contours(line, row)
-        rows_shown, columns_shown = _window(row, crop)
         for ax in line:
-            ax.set(xlim=columns_shown, ylim=rows_shown[::-1], xticks=[], yticks=[])
+            ax.set(xlim=(shown[1].start - 0.5, shown[1].stop - 0.5), xticks=[])
+            ax.set(ylim=(shown[0].stop - 0.5, shown[0].start - 0.5), yticks=[])
         line[0].set_ylabel(row.get("title", ""), fontsize=8)
     for ax, heading in zip(axes[0], headings, strict=True):
         ax.set_title(heading, fontsize=9)
@@ -67,17 +69,16 @@ def _draw_contours(line: Any, row: dict[str, Any]) -> None:
                 line[column].contour(row[name], levels=[0.5], colors=colour, linewidths=0.9)
 
 
-def _window(row: dict[str, Any], crop: int | None) -> tuple[tuple[float, float], tuple[float, float]]:
-    height, width = row["fixed"].shape
-    mask = row.get("fixed_lumen")
+def _window(row: dict[str, Any], crop: int | None) -> tuple[slice, ...]:
+    """Rows and columns to show: a square of side ``crop`` around the fixed lumen, or the whole image."""
+    size, mask = row["fixed"].shape, row.get("fixed_lumen")
     if crop is None or mask is None or not mask.any():
-        return (-0.5, height - 0.5), (-0.5, width - 0.5)
-    centre = [int(where.mean()) for where in np.nonzero(mask)]
-    limits = []
-    for middle, size in zip(centre, (height, width), strict=True):
-        start = max(0, min(middle - crop // 2, size - crop))
-        limits.append((start - 0.5, min(start + crop, size) - 0.5))
-    return limits[0], limits[1]
+        return tuple(slice(0, n) for n in size)
+    starts = [
+        int(np.clip(where.mean() - crop / 2, 0, max(0, n - crop)))
+        for where, n in zip(np.nonzero(mask), size, strict=True)
+    ]
+    return tuple(slice(start, min(start + crop, n)) for start, n in zip(starts, size, strict=True))
 
 
 class RegistrationPictures:

@@ -193,10 +193,12 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         table.add_row(f"{name}, {unit}" if unit else name, *cells)
     table.add_row("folded pixels, %", "0", _cell(summary["all"]["folded percent"], 4))
     console.print(table)
-    groups = Table("group", "n", "Dice before", "Dice after", "HD95 after, mm", "MAD after, mm")
+    groups = Table(title="After registration, by group", title_justify="left")
+    for heading in ("group", "n", "Dice", "HD95, mm", "MAD, mm"):
+        groups.add_column(heading, justify="left" if heading == "group" else "right", no_wrap=True)
     for name, means in summary["groups"].items():
-        chosen = (("dice before", 3), ("dice after", 3), ("hd95 after", 2), ("mad after", 2))
-        groups.add_row(name, str(means["registrations"]), *(_cell(means[key], digits) for key, digits in chosen))
+        cells = [_cell(means[f"{measure} after"], MEASURES[measure][2]) for measure in ("dice", "hd95", "mad")]
+        groups.add_row(name, str(means["registrations"]), *cells)
     console.print(groups)
     console.print(f"median time a registration: {summary['median seconds'] * 1000:.1f} ms")
     if summary["spacing assumed"]:

@@ -1,0 +1,43 @@
+"""Pack the bundle into one zip file that runs elsewhere: ``python -m app.pack dirnet_bundle.zip``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import dirnet.engines
+import transforms.records
+from dirnet.files import refuse_overwriting, write_aside
+
+__all__ = ["pack"]
+
+
+def pack(path: str | Path) -> Path:
+    """Write a zip of the bundle: configs, models, docs and ``dirnet``, with a copy of ``transforms`` beside it.
+
+    Unpacked, it is a folder ``dirnet`` that runs with its own root as working directory.
+
+    Raises:
+        FileExistsError: when ``path`` exists.
+    """
+    path = Path(path)
+    refuse_overwriting(path)
+    bundle = Path(dirnet.engines.__file__).resolve().parents[1]
+    sources = {bundle: Path("dirnet"), Path(transforms.records.__file__).resolve().parent: Path("dirnet/transforms")}
+    with write_aside(path) as aside, ZipFile(aside, "w", ZIP_DEFLATED) as archive:
+        for source, target in sources.items():
+            for file in sorted(source.rglob("*")):
+                inside = file.relative_to(source)
+                if file.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in inside.parts):
+                    archive.write(file, target / inside)
+    return path
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(f"{__doc__}")
+    try:
+        print(pack(sys.argv[1]))
+    except OSError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,56 @@
+"""The bundle as a person runs it: ``python -m monai.bundle`` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from dirnet.networks import DIRNet
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "dirnet"
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    return BUNDLE
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess]:
+    """``run("train", "--iterations", 5, ...)``: a config of the bundle, away from the user's data and cache."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {key: value for key, value in os.environ.items() if key != "SCD_DIR"}
+    environment |= {"XDG_CACHE_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def run(
+        config: str, *options: object, cwd: Path = home, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", BUNDLE / "configs" / f"{config}.json"]
+        return subprocess.run(
+            [str(part) for part in [*command, *options]],
+            cwd=cwd,
+            env=environment | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of an untrained C1 network that moves an image by some pixels, not everywhere alike."""
+    torch.manual_seed(0)
+    network = DIRNet(extra_convolutions=True)
+    torch.nn.init.normal_(network.regressor[-1].weight, std=20)
+    torch.nn.init.constant_(network.regressor[-1].bias, 2)
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(network.state_dict(), path)
+    return path

@@ -1,0 +1,221 @@
+"""Two files to a pair, and what is said of files that are none."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+import torch
+from PIL import Image
+
+from transforms.cine import scale_intensity
+from transforms.pair_files import LoadPaird, list_pairs, read_slice
+
+NOISE = np.random.default_rng(0).integers(256, size=(40, 60), dtype=np.uint8)  # rows, columns
+
+
+@pytest.fixture(scope="module")
+def dicom(phantom_dir):
+    return sorted((phantom_dir / "SCD_IMAGES_01/SCD0000101/CINESAX_300").iterdir())[:2]
+
+
+def save(array, path, spacing=(1.3, 1.5)):
+    """An array (rows, columns) or (slices, rows, columns) by the file's kind; spacing x, y."""
+    if path.name.endswith((".png", ".jpg")):
+        Image.fromarray(array).save(path)
+    else:
+        grid = np.diag([*spacing, 8, 1])
+        nib.save(nib.Nifti1Image((array if array.ndim == 3 else array[None]).T.astype(np.float32), grid), path)
+    return path
+
+
+def load(moving, fixed):
+    return LoadPaird()(list_pairs(str(moving), str(fixed), None)[0])
+
+
+# --- pairs that are ---
+
+
+def test_every_kind_of_file_gives_the_same_image(tmp_path, dicom):
+    files = [save(NOISE, tmp_path / f"a.{kind}") for kind in ("png", "nii", "nii.gz")]
+    expected = torch.from_numpy(scale_intensity(NOISE)).unsqueeze(0)
+    for moving in files:
+        for fixed in files:
+            pair = load(moving, fixed)
+            assert torch.equal(pair["moving"], expected)
+            assert torch.equal(pair["fixed"], expected)
+            assert (pair["moving_file"], pair["fixed_file"], pair["name"]) == (str(moving), str(fixed), "a_to_a")
+    pair = load(*dicom)
+    for role, path in zip(("moving", "fixed"), dicom, strict=True):
+        assert pair[role].shape == (1, 48, 64)
+        np.testing.assert_array_equal(pair[role][0], scale_intensity(pydicom.dcmread(path).pixel_array))
+    assert pair["name"] == "IM-0001-0001_to_IM-0001-0002"
+
+
+def test_pixels_outlive_the_file_s_image(tmp_path):
+    """A view of a SimpleITK image that is gone holds whatever comes next."""
+    paths = [
+        save(np.full((200, 300), value, np.uint8) + np.eye(200, 300, dtype=np.uint8), tmp_path / f"{value}.png")
+        for value in range(4)
+    ]
+    pairs = [load(path, path) for path in paths for _ in range(5)]
+    expected = torch.from_numpy(scale_intensity(np.eye(200, 300)))
+    assert all(torch.equal(pair["moving"][0], expected) for pair in pairs)
+
+
+def test_slice_keeps_its_geometry(tmp_path, dicom):
+    image = read_slice(save(NOISE, tmp_path / "a.nii"))
+    assert image.GetSize() == (60, 40, 1)
+    assert image.GetSpacing() == pytest.approx((1.3, 1.5, 8))
+    header = pydicom.dcmread(dicom[0])
+    image = read_slice(dicom[0])
+    assert image.GetSpacing()[:2] == pytest.approx(tuple(header.PixelSpacing)[::-1])
+    assert image.GetOrigin() == pytest.approx(tuple(header.ImagePositionPatient))
+
+
+def test_datalist_of_pairs(tmp_path, monkeypatch):
+    (tmp_path / "data/images").mkdir(parents=True)
+    for name in "abc":
+        save(NOISE, tmp_path / f"data/images/{name}.nii.gz")
+    items = [
+        {"moving": "images/a.nii.gz", "fixed": "images/b.nii.gz"},
+        {"moving": "images/a.nii.gz", "fixed": str(tmp_path / "data/images/c.nii.gz"), "name": "mine"},
+    ]
+    (tmp_path / "data/pairs.json").write_text(json.dumps({"test": items}))
+    monkeypatch.chdir(tmp_path)
+    pairs = list_pairs(None, None, "data/pairs.json")  # its paths are relative to its own folder
+    assert [pair["name"] for pair in pairs] == ["a_to_b", "mine"]
+    assert pairs[0]["moving"] == "data/images/a.nii.gz"
+    assert pairs[1]["fixed"] == str(tmp_path / "data/images/c.nii.gz")
+    assert LoadPaird()(pairs[1])["moving"].shape == (1, 40, 60)
+
+
+# --- lists that are none ---
+
+
+@pytest.mark.parametrize(
+    "given", [(None, None, None), ("a", None, None), (None, "b", None), ("a", "b", "c"), (None, "b", "c")]
+)
+def test_two_files_or_a_datalist(given):
+    with pytest.raises(ValueError, match="name --moving and --fixed, two image files, or --datalist, a JSON file"):
+        list_pairs(*given)
+
+
+PAIR = {"moving": "a.png", "fixed": "b.png"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{'test': []}", 'expected {"test": [{"moving": path, "fixed": path}, ...]} (JSONDecodeError'),
+        ([PAIR], 'expected {"test": [{"moving": path, "fixed": path}, ...]} (TypeError'),
+        ({"training": [PAIR]}, "(KeyError('test'))"),
+        ({"test": PAIR}, "(TypeError"),
+        ({"test": [{"moving": "a.png"}]}, "(KeyError('fixed'))"),
+        ({"test": [{"moving": "a.png", "fixed": 2}]}, "(TypeError"),
+        ({"test": []}, "lists no pair"),
+        ({"test": [{**PAIR, "name": 3}]}, "expected a text as a pair's name, found 3"),
+        ({"test": [{**PAIR, "name": "x"}, {**PAIR, "name": "x"}]}, "2 pairs would be written as 'x'; give each its"),
+        ({"test": [PAIR, PAIR, PAIR]}, "3 pairs would be written as 'a_to_b'; give each its own \"name\""),
+        ({"test": [{**PAIR, "name": "../x"}]}, "the name of a pair begins the names of its files, which '../x' cannot"),
+        ({"test": [{**PAIR, "name": ".."}]}, "which '..' cannot"),
+        ({"test": [{**PAIR, "name": ""}]}, "which '' cannot"),
+    ],
+)
+def test_datalist_of_another_form(tmp_path, content, message):
+    for name in "ab":
+        save(NOISE, tmp_path / f"{name}.png")
+    path = tmp_path / "pairs.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        list_pairs(None, None, str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_files_that_are_not_there(tmp_path):
+    save(NOISE, tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError, match=rf"fixed image '{tmp_path}/b.png' does not exist"):
+        list_pairs(str(tmp_path / "a.png"), str(tmp_path / "b.png"), None)
+    with pytest.raises(FileNotFoundError, match=rf"datalist '{tmp_path}/c.json' does not exist"):
+        list_pairs(None, None, str(tmp_path / "c.json"))
+    with pytest.raises(FileNotFoundError, match=rf"file '{tmp_path}/b.png' does not exist"):
+        read_slice(tmp_path / "b.png")
+
+
+# --- images that are none ---
+
+
+def test_moving_and_fixed_of_different_sizes(tmp_path):
+    moving, fixed = save(NOISE, tmp_path / "a.png"), save(NOISE.T, tmp_path / "b.nii")
+    message = f"{moving} has 40x60 pixels (rows x columns), {fixed} has 60x40"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load(moving, fixed)
+
+
+def test_volume(tmp_path):
+    moving, fixed = save(NOISE, tmp_path / "a.nii"), save(np.stack([NOISE] * 5), tmp_path / "b.nii")
+    message = f"{fixed}: expected one slice, found an image of size (60, 40, 5) (x, y, ...)"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load(moving, fixed)
+
+
+def test_cine_where_one_frame_is_asked(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((60, 40, 1, 4), np.float32), np.eye(4)), tmp_path / "a.nii")
+    with pytest.raises(ValueError, match=re.escape("expected one slice, found an image of size (60, 40, 1, 4)")):
+        read_slice(tmp_path / "a.nii")
+
+
+def test_colour(tmp_path):
+    Image.fromarray(np.stack([NOISE, NOISE, 255 - NOISE], -1)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=rf"{tmp_path}/a.png: expected a grey image, found 3 components"):
+        read_slice(tmp_path / "a.png")
+
+
+def test_values_that_are_not_finite(tmp_path):
+    save(np.where(NOISE < 9, np.nan, NOISE), tmp_path / "a.nii")
+    with pytest.raises(ValueError, match=rf"{tmp_path}/a.nii: holds values that are not finite"):
+        read_slice(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("part", [0, 0.1, 0.6, 0.99])
+@pytest.mark.parametrize("name", ["a.dcm", "a.png", "a.jpg", "a.nii", "a.nii.gz"])
+def test_truncated_file(tmp_path, dicom, name, part):
+    """SimpleITK alone makes zeros of what a truncated NIfTI or JPEG lacks."""
+    if name == "a.dcm":
+        content = dicom[0].read_bytes()
+    elif name == "a.nii.gz":  # deflated anew: noise fills blocks to the end
+        content = gzip.compress(save(NOISE, tmp_path / "whole.nii").read_bytes())
+    else:
+        content = save(NOISE, tmp_path / f"whole{Path(name).suffix}").read_bytes()
+    path = tmp_path / name
+    path.write_bytes(content)
+    read_slice(path)
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(ValueError, match=rf"{path}: cannot be read"):
+        read_slice(path)
+
+
+def test_file_that_is_no_image(tmp_path):
+    for name in ("a.png", "a.nii", "a.dcm", "notes"):
+        (tmp_path / name).write_text("not an image")
+        message = rf"{tmp_path}/{name}: cannot be read; expected a whole DICOM, NIfTI or PNG image"
+        with pytest.raises(ValueError, match=message):
+            read_slice(tmp_path / name)
+
+
+def test_compressed_nifti_beside_another_of_its_name(tmp_path):
+    """ITK opens x.nii.gz and takes the pixels of x.nii."""
+    compressed = save(NOISE, tmp_path / "x.nii.gz")
+    save(NOISE, tmp_path / "x.nii")
+    read_slice(compressed)
+    save(255 - NOISE, tmp_path / "x.nii")
+    assert sitk.GetArrayFromImage(read_slice(tmp_path / "x.nii"))[0, 0, 0] == 255 - NOISE[0, 0]
+    with pytest.raises(
+        ValueError, match=rf"{compressed}: SimpleITK reads other pixels .* '{tmp_path}/x.nii' beside it"
+    ):
+        read_slice(compressed)
