@@ -52,7 +52,7 @@ def scan(root: str | Path) -> list[Record]:
     A file ``splits.csv`` (columns patient, split) overrides the 2009 challenge's splits.
 
     Raises:
-        FileNotFoundError: when the folder holds no cine, or one without all its phases.
+        FileNotFoundError: when the folder holds no cine.
         ValueError: when a table does not have its columns, or a patient is in no split.
     """
     root = Path(root)
@@ -94,10 +94,11 @@ def _dicom_records(root: Path, splits: dict[str, str]) -> list[Record]:
             instances = range(first, first + PHASES)
             missing = [instance for instance in instances if instance not in cine]
             if missing:
-                raise FileNotFoundError(
-                    f"{cine[next(i for i in instances if i in cine)].parent}: slice {slice_} has "
-                    f"{PHASES - len(missing)} of {PHASES} phases; no file of instance {missing[0]}"
+                logger.warning(
+                    f"{next(iter(cine.values())).parent}: slice {slice_} is left out: it has "
+                    f"{PHASES - len(missing)} of {PHASES} phases, no file of instance {missing[0]}"
                 )
+                continue
             structures = {
                 name: {i - first: contours[i][name] for i in instances if name in contours.get(i, {})}
                 for name in STRUCTURES
