@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 from monai.data import CacheDataset, DataLoader, ThreadDataLoader
 
 from transforms.cine import LoadCined
-from transforms.pairing import PairDataset, PairPhasesd, RandomBatches, RandPhasesd, RandTurnd
+from transforms.pairing import PairDataset, PairPhasesd, RandomBatches, RandPhasesd, RandTurnd, RandWindowd
 from transforms.scd import scan
 
 CONFIG = Path(__file__).parents[2] / "bundles/dirnet/configs/train.json"
@@ -132,6 +132,25 @@ def test_turning_leaves_its_input_alone():
     for _ in range(8):
         assert turn(data)["name"] == "a"
         assert torch.equal(data["moving"], image)
+
+
+# --- windows ---
+
+
+@pytest.mark.parametrize(
+    ("size", "reach", "starts"), [(4, 1, {2, 3, 4}), (4, 99, set(range(7))), (10, 3, {0}), (20, 3, {0})]
+)
+def test_windows_lie_near_the_middle_and_alike_in_both_images(size, reach, starts):
+    window = RandWindowd(["moving", "fixed"], size=(size, size), reach=reach).set_random_state(seed=0)
+    image = torch.arange(100.0).reshape(1, 10, 10)  # row 10 r + column c
+    corners = set()
+    for _ in range(300):
+        cut = window({"moving": image, "fixed": image + 100, "name": "a"})
+        assert cut["name"] == "a"
+        assert cut["moving"].shape == (1, min(size, 10), min(size, 10))
+        assert torch.equal(cut["moving"] + 100, cut["fixed"])
+        corners.add(divmod(int(cut["moving"][0, 0, 0]), 10))
+    assert corners == {(row, column) for row in starts for column in starts}
 
 
 # --- which items, and the same again ---
