@@ -4,7 +4,7 @@ import torch
 from monai.losses import BendingEnergyLoss, DiffusionLoss
 from torch import nn
 
-from dirnet.losses import NCCLoss, RegistrationLoss, ncc
+from dirnet.losses import FoldingLoss, NCCLoss, RegistrationLoss, ncc
 
 
 def noise(*shape, seed=0):
@@ -104,3 +104,25 @@ def test_similarity_can_be_another_and_gets_warped_before_fixed():
 
     loss = RegistrationLoss(Difference())({"warped": torch.full((1, 1, 4, 4), 5.0)}, torch.full((1, 1, 4, 4), 2.0))
     assert loss == 3.0
+
+
+def stretched(factor):
+    """A field whose Jacobian determinant is ``factor`` everywhere."""
+    ddf = torch.zeros(1, 2, 8, 9)
+    ddf[0, 0] = (factor - 1) * torch.arange(8.0)[:, None]
+    return ddf
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, 0.0), (3.0, 0.0), (0.25, 0.0), (0.0, 0.2), (-0.5, 0.7)])
+def test_folding_loss_is_what_the_determinant_lacks_to_the_margin(factor, expected):
+    assert FoldingLoss(margin=0.2)(stretched(factor)).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_folding_loss_unfolds():
+    ddf = torch.zeros(1, 2, 12, 12)
+    ddf[0, 0, 6] = -3.0
+    ddf.requires_grad_()
+    loss = FoldingLoss()(ddf)
+    assert loss > 0
+    (gradient,) = torch.autograd.grad(loss, ddf)
+    assert FoldingLoss()(ddf - gradient / gradient.norm()) < loss

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NCCLoss", "RegistrationLoss", "ncc"]
+from .fields import jacobian_determinant
+
+__all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "ncc"]
 
 
 def ncc(image: Tensor, target: Tensor) -> Tensor:
@@ -34,13 +36,32 @@ class NCCLoss(nn.Module):
         return -ncc(image, target).mean()
 
 
+class FoldingLoss(nn.Module):
+    """How far, on average, a field's Jacobian determinant falls below ``margin``.
+
+    Zero for a field that squeezes no region to less than ``margin`` of its area: unlike an energy of bending it leaves
+    large motion alone and works on folds, and on what is about to become one.
+
+    Args:
+        margin: determinant below which a pixel counts; above 0, to hold in images not seen in training too.
+    """
+
+    def __init__(self, margin: float = 0.2) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, ddf: Tensor) -> Tensor:
+        """DDF (B, dims, H, W[, D]) in pixels to a scalar."""
+        return torch.relu(self.margin - jacobian_determinant(ddf)).mean()
+
+
 class RegistrationLoss(nn.Module):
     """``similarity(warped, fixed) + weight * regularization(ddf)``.
 
     Args:
         similarity: called with (warped, fixed); the paper's NCC by default.
-        regularization: called with the DDF in pixels, e.g. MONAI's ``BendingEnergyLoss`` or ``DiffusionLoss``;
-            None, the paper's choice, leaves the spline alone to keep the field smooth.
+        regularization: called with the DDF in pixels, e.g. :class:`FoldingLoss`, or MONAI's ``BendingEnergyLoss`` or
+            ``DiffusionLoss``; None, the paper's choice, leaves the spline alone to keep the field smooth.
         weight: of the regularization.
     """
 

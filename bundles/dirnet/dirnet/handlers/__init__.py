@@ -1,7 +1,7 @@
 """Handlers for Ignite's engines: checkpoints, progress, scores, pictures and result files."""
 
 from .checkpoints import TrainingState, load_weights, prepare_run
-from .pictures import RegistrationPictures, picture
+from .pictures import QuantilePictures, RegistrationPictures, picture
 from .progress import Progress
 from .results import RegistrationWriter
 from .scores import MeanScore, RegistrationTable, lumen_dice, registration_loss, similarity
@@ -9,6 +9,7 @@ from .scores import MeanScore, RegistrationTable, lumen_dice, registration_loss,
 __all__ = [
     "MeanScore",
     "Progress",
+    "QuantilePictures",
     "RegistrationPictures",
     "RegistrationTable",
     "RegistrationWriter",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
+from monai.data import list_data_collate
+from monai.networks import eval_mode
 
 from ..files import write_aside
+from .scores import RegistrationTable
 
-__all__ = ["RegistrationPictures", "picture", "save_picture"]
+__all__ = ["QuantilePictures", "RegistrationPictures", "picture", "save_picture"]
 
 
 def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
@@ -81,6 +85,22 @@ def _window(row: dict[str, Any], crop: int | None) -> tuple[slice, ...]:
     return tuple(slice(start, min(start + crop, n)) for start, n in zip(starts, size, strict=True))
 
 
+def row_of(batch: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for :func:`picture`: the first registration of an evaluator's batch and output."""
+    arrays = {
+        "moving": output["image"][0, 0],
+        "fixed": output["label"]["fixed"][0, 0],
+        "warped": output["pred"]["warped"][0, 0],
+        "ddf": output["pred"]["ddf"][0],
+        "moving_lumen": batch["moving_lumen"][0, 0],
+        "fixed_lumen": output["label"]["fixed_lumen"][0, 0],
+        "warped_lumen": output["pred"]["warped_masks"][0, 0],
+    }
+    row: dict[str, Any] = {name: array.float().cpu().numpy() for name, array in arrays.items()}
+    row["title"] = f"{batch['patient'][0]}, slice {int(batch['slice'][0])}\n{batch['direction'][0]}"
+    return row
+
+
 class RegistrationPictures:
     """Shows the same few registrations each time a validator has run: in TensorBoard, and the last time as a file.
 
@@ -106,24 +126,53 @@ class RegistrationPictures:
     def collect(self, engine: Engine) -> None:
         """Take the first registration of evenly spread batches, so that no image is kept that is not shown."""
         batches, batch = engine.state.epoch_length, engine.state.iteration - 1
-        chosen = {round(k * (batches - 1) / max(1, self.count - 1)) for k in range(self.count)}
-        if batch not in chosen:
-            return
-        output, names = engine.state.output, engine.state.batch
-        arrays = {
-            "moving": output["image"][0, 0],
-            "fixed": output["label"]["fixed"][0, 0],
-            "warped": output["pred"]["warped"][0, 0],
-            "ddf": output["pred"]["ddf"][0],
-            "moving_lumen": names["moving_lumen"][0, 0],
-            "fixed_lumen": output["label"]["fixed_lumen"][0, 0],
-            "warped_lumen": output["pred"]["warped_masks"][0, 0],
-        }
-        row: dict[str, Any] = {name: array.float().cpu().numpy() for name, array in arrays.items()}
-        row["title"] = f"{names['patient'][0]}, slice {int(names['slice'][0])}, {names['direction'][0]}"
-        self.rows.append(row)
+        if batch in {round(k * (batches - 1) / max(1, self.count - 1)) for k in range(self.count)}:
+            self.rows.append(row_of(engine.state.batch, engine.state.output))
 
     def show(self, engine: Engine) -> None:
         figure = picture(self.rows, crop=128)
         self.writer.add_figure("registrations", figure, self.step())
         save_picture(figure, self.path)
+
+
+class QuantilePictures:
+    """Shows the worst, the best and three registrations between of an evaluation, by the Dice after it.
+
+    Args:
+        path: of the PNG file.
+        table: the handler that scores each registration; attach it first.
+        quantiles: which of the scored registrations, 0 the worst.
+    """
+
+    def __init__(
+        self, path: str | Path, table: RegistrationTable, quantiles: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
+    ) -> None:
+        self.path = Path(path)
+        self.table = table
+        self.quantiles = quantiles
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.COMPLETED, self.show)
+
+    def show(self, engine: Engine) -> None:
+        dice = np.array([row["dice_after"] for row in self.table.rows])
+        order = [int(index) for index in np.argsort(dice) if not np.isnan(dice[index])]
+        if not order:
+            return
+        rows = []
+        for quantile in self.quantiles:
+            index = order[round(quantile * (len(order) - 1))]
+            # once more, rather than to keep the images of all registrations until it is known which are shown
+            batch = list_data_collate([self._item(engine.data_loader.dataset, index)])
+            inputs, target, _, options = engine.prepare_batch(batch, engine.state.device)
+            with torch.inference_mode(), eval_mode(engine.network):
+                prediction = engine.inferer(inputs, engine.network, **options)
+            row = row_of(batch, {"image": inputs, "label": target, "pred": prediction})
+            rows.append({**row, "title": f"{row['title']}, Dice {dice[index]:.2f}"})
+        save_picture(picture(rows, crop=128), self.path)
+
+    @staticmethod
+    def _item(dataset: Sequence[list[Any]], index: int) -> Any:
+        """The registration ``index`` of a data set whose items are lists of equally many registrations."""
+        number = len(dataset[0])
+        return dataset[index // number][index % number]

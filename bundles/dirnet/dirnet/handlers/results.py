@@ -71,7 +71,10 @@ class RegistrationWriter:
                 "warped": output["pred"]["warped"][i, 0],
             }
             row: dict[str, Any] = {key: image.float().cpu().numpy() for key, image in images.items()}
-            save_picture(picture([{**row, "ddf": ddf.numpy(), "title": name}]), self.path(name, "overview.png"))
+            save_picture(
+                picture([{**row, "ddf": ddf.numpy(), "title": name.replace("_to_", "\nto ")}]),
+                self.path(name, "overview.png"),
+            )
             self.console.print(
                 f"{name}: NCC {before[i]:.3f} before, {after[i]:.3f} after; largest displacement "
                 f"{np.linalg.norm(ddf.numpy(), axis=0).max():.1f} px; {folds[i]:.3f} % folded; "
