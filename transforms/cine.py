@@ -42,7 +42,7 @@ class LoadCined(Transform):
         FileNotFoundError, ValueError: name the file, what was found and what was expected.
     """
 
-    def __init__(self, percentiles: tuple[float, float] = (1.0, 99.0)) -> None:
+    def __init__(self, percentiles: tuple[float, float] = (1.0, 95.0)) -> None:
         self.percentiles = tuple(percentiles)
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def fingerprint(record: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps([dict(record), states], sort_keys=True, default=str).encode()).hexdigest().encode()
 
 
-def scale_intensity(image: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.0)) -> np.ndarray:
+def scale_intensity(image: np.ndarray, percentiles: tuple[float, float] = (1.0, 95.0)) -> np.ndarray:
     """Intensities scaled linearly so that the two percentiles become 0 and 1, clipped; a constant image becomes 0."""
     low, high = np.percentile(image, percentiles)
     if high <= low:  # nearly all pixels alike

@@ -82,7 +82,7 @@ class LoadPaird(Transform):
         ValueError: when a file cannot be read, is no single slice, or the two differ in size.
     """
 
-    def __init__(self, percentiles: tuple[float, float] = (1.0, 99.0)) -> None:
+    def __init__(self, percentiles: tuple[float, float] = (1.0, 95.0)) -> None:
         self.percentiles = tuple(percentiles)
 
     def __call__(self, pair: Mapping[str, str]) -> dict[str, Any]:

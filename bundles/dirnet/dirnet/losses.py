@@ -46,7 +46,7 @@ class FoldingLoss(nn.Module):
         margin: determinant below which a pixel counts; above 0, to hold in images not seen in training too.
     """
 
-    def __init__(self, margin: float = 0.2) -> None:
+    def __init__(self, margin: float = 0.05) -> None:
         super().__init__()
         self.margin = margin
 
