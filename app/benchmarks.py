@@ -1,0 +1,105 @@
+"""What the parts cost on this machine: ``python -m app.benchmarks [--threads N]``.
+
+Medians of repeated calls, each part beside what it is compared with, in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+from monai.networks.blocks import Warp
+from rich.console import Console
+from rich.table import Table
+from torch.utils.benchmark import Timer
+
+from dirnet.engines import RegistrationInferer, bfloat16_pays
+from dirnet.layers import BSplineTransformer, BSplineWarp
+from dirnet.losses import FoldingLoss, RegistrationLoss
+from dirnet.networks import DIRNet
+
+SIZE = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the processor (default: all)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="spent on each line (default: 3)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+
+    table = Table(title=f"{SIZE}x{SIZE}, {options.threads} threads, bfloat16 {bfloat16_pays('cpu')}")
+    for heading in ("part", "batch", "median, ms", "IQR, ms", "ratio to the line above"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    for group in (registration(), training(), layers(backward=False), layers(backward=True)):
+        previous = None
+        for name, batch, call in group:
+            measured = Timer("call()", globals={"call": call}, num_threads=options.threads).blocked_autorange(
+                min_run_time=options.seconds
+            )
+            ratio = "" if previous is None else f"{measured.median / previous:.2f}"
+            table.add_row(name, str(batch), f"{measured.median * 1e3:.2f}", f"{measured.iqr * 1e3:.2f}", ratio)
+            previous = measured.median
+        table.add_section()
+    Console().print(table)
+
+
+Line = tuple[str, int, Callable[[], object]]
+
+
+def registration() -> list[Line]:
+    """Images in, displacement field and warped image out."""
+    network = DIRNet(extra_convolutions=True).eval().to(memory_format=torch.channels_last)
+    inferer = RegistrationInferer()
+
+    def call(batch: int) -> Callable[[], object]:
+        pair = torch.rand(batch, 2, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
+        return torch.inference_mode()(lambda: inferer(pair, network))
+
+    return [("register", batch, call(batch)) for batch in (1, 32)]
+
+
+def training(batch: int = 32) -> list[Line]:
+    """One iteration without its data: network, field, warp, loss, gradients and Adam."""
+    pair = torch.rand(batch, 2, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
+
+    def call(amp: bool, folding: bool) -> Callable[[], object]:
+        network = DIRNet(extra_convolutions=True).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(network.parameters())
+        inferer = RegistrationInferer(amp=amp, field=folding)
+        loss = RegistrationLoss(regularization=FoldingLoss() if folding else None, weight=20)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            loss(inferer(pair, network), pair[:, 1:]).backward()
+            optimizer.step()
+
+        return step
+
+    lines = [("train, float32", batch, call(False, False))]
+    if bfloat16_pays("cpu"):
+        lines.append(("train, bfloat16", batch, call(True, False)))
+        lines.append(("train, bfloat16, loss on folds", batch, call(True, True)))
+    return lines
+
+
+def layers(backward: bool, batch: int = 32, spacing: int = 16) -> list[Line]:
+    """Control points to warped image: through MONAI's ``Warp``, and straight."""
+    points = torch.randn(batch, 2, SIZE // spacing, SIZE // spacing, requires_grad=backward)
+    moving = torch.rand(batch, 1, SIZE, SIZE)
+    spline, warp, direct = BSplineTransformer(spacing), Warp(padding_mode="border"), BSplineWarp(spacing)
+
+    def call(forward: Callable[[], torch.Tensor]) -> Callable[[], object]:
+        return (lambda: forward().sum().backward()) if backward else forward
+
+    passes = "forward and backward" if backward else "forward"
+    return [
+        (f"spline + MONAI's Warp, {passes}", batch, call(lambda: warp(moving, spline(points)))),
+        (f"BSplineWarp, {passes}", batch, call(lambda: direct(points, moving))),
+    ]
+
+
+if __name__ == "__main__":
+    main()
