@@ -24,14 +24,20 @@ def pack(path: str | Path) -> Path:
     path = Path(path)
     refuse_overwriting(path)
     bundle = Path(dirnet.engines.__file__).resolve().parents[1]
-    sources = {bundle: Path("dirnet"), Path(transforms.records.__file__).resolve().parent: Path("dirnet/transforms")}
+    # by name: a run made inside the bundle leaves pictures of patients there
+    sources = [bundle / name for name in ("LICENSE", "configs", "docs", "models/model.pt", "dirnet")]
     with write_aside(path) as aside, ZipFile(aside, "w", ZIP_DEFLATED) as archive:
-        for source, target in sources.items():
-            for file in sorted(source.rglob("*")):
-                inside = file.relative_to(source)
-                if file.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in inside.parts):
-                    archive.write(file, target / inside)
+        for source in sources:
+            _add(archive, source, Path("dirnet") / source.relative_to(bundle))
+        _add(archive, Path(transforms.records.__file__).resolve().parent, Path("dirnet/transforms"))
     return path
+
+
+def _add(archive: ZipFile, source: Path, target: Path) -> None:
+    for file in [source] if source.is_file() else sorted(source.rglob("*")):
+        inside = file.relative_to(source)
+        if file.is_file() and "__pycache__" not in inside.parts:
+            archive.write(file, target / inside)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,6 @@ def phantom_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def scd_dir():
     """The Sunnybrook Cardiac Data, where they are."""
-    if "SCD_DIR" not in os.environ:
+    if not os.environ.get("SCD_DIR"):
         pytest.skip("SCD_DIR, the folder of the Sunnybrook Cardiac Data, is not set")
     return Path(os.environ["SCD_DIR"])

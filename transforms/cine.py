@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ __all__ = [
     "read_contour",
     "read_image",
 ]
+
+# UIDs of SCD break the standard's form, with a warning each
+warnings.filterwarnings("ignore", message="Invalid value for VR UI", category=UserWarning)
 
 ASSUMED_SPACING = (1.28, 1.28)  # mm; the 2017 paper's figure, for images that carry none
 
@@ -141,14 +145,23 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
 
 
 def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
-    with pydicom.config.disable_value_validation():  # UIDs of SCD break the form, with a warning each
-        dataset = pydicom.dcmread(path)
-        array = dataset.pixel_array.astype(np.float32)
-        if dataset.get("SamplesPerPixel", 1) != 1:
-            raise ValueError("expected a grey image, found colour")
-        array = array * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
-        spacing = dataset.get("PixelSpacing")
-        return array, (float(spacing[0]), float(spacing[1])) if spacing else None
+    dataset = pydicom.dcmread(path)
+    array = dataset.pixel_array.astype(np.float32)
+    if dataset.get("SamplesPerPixel", 1) != 1:
+        raise ValueError("expected a grey image, found colour")
+    # enhanced (multi-frame) objects keep geometry and scale in groups, which the first frame's stand for here
+    groups = [dataset]
+    for group in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for item in list(dataset.get(group, []))[:1]:
+            for sequence in ("PixelMeasuresSequence", "PixelValueTransformationSequence"):
+                groups += list(item.get(sequence, []))[:1]
+
+    def value(name: str) -> Any:
+        return next((found[name].value for found in groups if found.get(name)), None)
+
+    slope, intercept, spacing = value("RescaleSlope"), value("RescaleIntercept"), value("PixelSpacing")
+    array = array * float(1 if slope is None else slope) + float(intercept or 0)
+    return array, (float(spacing[0]), float(spacing[1])) if spacing else None
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:

@@ -79,7 +79,8 @@ class LoadPaird(Transform):
     Adds ``moving_file`` and ``fixed_file``, the paths.
 
     Raises:
-        ValueError: when a file cannot be read, is no single slice, or the two differ in size.
+        ValueError: when a file cannot be read, is no single slice, or the two differ in size, or one is 2-D
+            and the other a slice in 3-D.
     """
 
     def __init__(self, percentiles: tuple[float, float] = (1.0, 95.0)) -> None:
@@ -87,8 +88,11 @@ class LoadPaird(Transform):
 
     def __call__(self, pair: Mapping[str, str]) -> dict[str, Any]:
         item: dict[str, Any] = {"name": pair["name"]}
+        dimensions = {}
         for role in ("moving", "fixed"):
-            image = sitk.GetArrayFromImage(read_slice(pair[role]))
+            file = read_slice(pair[role])
+            dimensions[role] = file.GetDimension()
+            image = sitk.GetArrayFromImage(file)
             image = np.squeeze(image, 0) if image.ndim == 3 else image
             item[role] = torch.from_numpy(scale_intensity(image, self.percentiles)).unsqueeze(0)
             item[f"{role}_file"] = str(pair[role])
@@ -97,6 +101,11 @@ class LoadPaird(Transform):
             raise ValueError(
                 f"moving and fixed differ in size: {pair['moving']} has {height}x{width} pixels (rows x columns), "
                 f"{pair['fixed']} has {fixed_height}x{fixed_width}"
+            )
+        if dimensions["moving"] != dimensions["fixed"]:
+            raise ValueError(
+                f"one image has a place in space and the other has none: {pair['moving']} is {dimensions['moving']}-D, "
+                f"{pair['fixed']} is {dimensions['fixed']}-D; convert one, such as (W, H) to (W, H, 1)"
             )
         return item
 

@@ -47,8 +47,9 @@ class PairPhasesd(Transform):
             for role, name in (("moving", moving), ("fixed", fixed)):
                 pair[f"{role}_lumen"] = cine["lumen"].get(phases[name], blank).unsqueeze(0)
             pair["direction"] = f"{moving}-{fixed}"
-            for key in ("patient", "slice", "pathology", "spacing", "spacing_assumed"):
+            for key in ("patient", "slice", "pathology", "spacing_assumed"):
                 pair[key] = cine[key]
+            pair["spacing"] = torch.tensor(cine["spacing"], dtype=torch.float64)  # collates to (B, 2)
             pairs.append(pair)
         return pairs
 
@@ -100,6 +101,8 @@ class RandWindowd(Randomizable, Transform):
     """
 
     def __init__(self, keys: Sequence[str], size: Sequence[int], reach: int) -> None:
+        if not isinstance(size, Sequence) or len(size) != 2 or min(size) < 1:
+            raise ValueError(f"the size of a window (crop_size) must be two numbers of pixels, got {size!r}")
         self.keys = tuple(keys)
         self.size = tuple(size)
         self.reach = reach

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,13 @@ def read_records(dataset_dir: str | Path | None, phantom_dir: str | Path) -> lis
     return scd.scan(dataset_dir)
 
 
-def records_of_split(records: list[Record], *splits: str) -> list[Record]:
-    """The records of one or several splits.
+def records_of_split(records: list[Record], splits: str | Sequence[str]) -> list[Record]:
+    """The records of one split or several.
 
     Raises:
         ValueError: when a split is unknown or has no record.
     """
+    splits = [splits] if isinstance(splits, str) else splits
     for split in splits:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
@@ -135,6 +137,8 @@ def _datalist_record(item: Any, split: str, number: int, path: Path) -> Record:
     record = {"patient": f"{split}-{number}", "slice": 0, "ed": None, "es": None, "spacing": None}
     record.update(item, split=split, frames=[str(path.parent / frame) for frame in frames])
     record["pathology"] = item.get("pathology") or UNKNOWN  # batches cannot hold None
+    check(isinstance(record["patient"], str), f"'patient', a text, found {record['patient']!r}")
+    check(type(record["slice"]) is int, f"'slice', a number, found {record['slice']!r}")
     for phase in ("ed", "es"):
         index = record[phase]
         check(index is None or (type(index) is int and index >= 0), f"'{phase}', an index in frames, found {index!r}")

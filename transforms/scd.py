@@ -259,7 +259,7 @@ def _read_splits(path: Path) -> dict[str, str]:
     splits = {row["patient"]: row["split"] for row in _read_csv(path, {"patient", "split"})}
     for patient, split in splits.items():
         splits[patient] = split_name(split, path)
-    return splits
+    return {**CHALLENGE_SPLITS, **splits}
 
 
 def _found(folder: Path) -> str:

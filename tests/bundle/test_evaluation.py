@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 import torch
 
+from dirnet.metrics import surface_scores
 from dirnet.networks import DIRNet
 from transforms.cine import LoadCined
 from transforms.records import read_records, records_of_split
@@ -18,12 +20,15 @@ from transforms.records import read_records, records_of_split
 
 @pytest.fixture(scope="module")
 def evaluated(run, phantom_dir, weights, tmp_path_factory):
-    """An evaluation of the phantom's test split with one contour file missing."""
+    """An evaluation of the phantom's test split, with oblong pixels and one contour file missing."""
     data = tmp_path_factory.mktemp("data") / "phantom"
     shutil.copytree(phantom_dir, data)
-    record = records_of_split(read_records(data, ""), "test")[0]
-    lost = record["lumen"][record["es"]]
-    Path(lost).unlink()
+    records = records_of_split(read_records(data, ""), "test")
+    Path(records[0]["lumen"][records[0]["es"]]).unlink()
+    for path in (path for record in records for path in record["frames"]):
+        frame = pydicom.dcmread(path)
+        frame.PixelSpacing = [1.5, 1.1]
+        frame.save_as(path)
     folder = tmp_path_factory.mktemp("evaluated")
     result = run("evaluate", "--dataset_dir", data, "--ckpt_file", weights, "--output_dir", folder)
     assert result.returncode == 0, result.stderr[-3000:]
@@ -38,11 +43,13 @@ def test_a_row_a_registration_with_the_scores_before_it(evaluated):
     for (_, row), record in zip(table[::2].iterrows(), records, strict=True):
         cine = LoadCined()(record)
         assert (row["patient"], row["slice"], row["direction"]) == (record["patient"], record["slice"], "ED-ES")
-        assert [row["spacing_row"], row["spacing_column"]] == pytest.approx(cine["spacing"], rel=1e-5)
+        assert [row["spacing_row"], row["spacing_column"]] == cine["spacing"] == [1.5, 1.1]
         if not row["missing"]:
             ed, es = cine["lumen"][record["ed"]].bool(), cine["lumen"][record["es"]].bool()
             expected = 2 * (ed & es).sum().item() / (ed.sum() + es.sum()).item()
             assert row["dice_before"] == pytest.approx(expected, abs=1e-5)
+            assert row["mad_before"] == pytest.approx(surface_scores(ed, es, (1.5, 1.1))["mad"], rel=1e-5)
+    assert (folder / "worst_to_best.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_missing_structure_is_counted_and_in_no_mean(evaluated):
@@ -51,7 +58,7 @@ def test_a_missing_structure_is_counted_and_in_no_mean(evaluated):
     summary = json.loads((folder / "summary.json").read_text())
     assert table["missing"].sum() == 2 == summary["missing structure"]
     assert table.loc[table["missing"], ["dice_before", "dice_after", "hd95_after", "mad_after"]].isna().all(axis=None)
-    scored = table[~table["missing"] & ~table["lost"]]
+    scored = table[~table["missing"]]
     assert summary["scored"] == len(scored) < len(table)
     for measure in ("dice", "hd95", "hd95_pooled", "mad", "ncc"):
         values = scored[f"{measure}_after"]

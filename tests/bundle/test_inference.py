@@ -89,7 +89,7 @@ def test_a_datalist_of_pairs(run, weights, frames, tmp_path):
     assert run("inference", *options, "--overwrite", True).returncode == 0
 
 
-@pytest.mark.parametrize("fault", ["sizes", "missing", "truncated", "volume", "nothing"])
+@pytest.mark.parametrize("fault", ["sizes", "missing", "truncated", "volume", "dimensions", "nothing"])
 def test_wrong_files_end_on_one_line_and_leave_nothing(run, weights, frames, tmp_path, fault):
     moving, fixed = frames
     if fault == "sizes":
@@ -107,6 +107,9 @@ def test_wrong_files_end_on_one_line_and_leave_nothing(run, weights, frames, tmp
         moving = tmp_path / "volume.nii.gz"
         sitk.WriteImage(volume, str(moving))
         expected = ["volume.nii.gz", "one slice", "(64, 48, 5)"]
+    elif fault == "dimensions":
+        moving = _write(np.ones((48, 64), np.uint8), tmp_path / "flat.png")
+        expected = ["flat.png is 2-D", "is 3-D"]
     options = ["--moving", moving, "--fixed", fixed]
     if fault == "nothing":
         options, expected = [], ["--moving", "--datalist"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,16 @@ import time
 
 import pytest
 import torch
+from ignite.engine import Engine, Events
+from monai.bundle import create_workflow
+from monai.utils import set_determinism
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-SMALL = ["--batch_size", 4, "--spatial_size", "[64,64]", "--val_interval", 5]
+from dirnet.handlers import TrainingState
+from dirnet.networks import DIRNet
+from transforms.pairing import RandomBatches
+
+SMALL = ["--batch_size", 4, "--spatial_size", "[64,64]", "--val_interval", 6]
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +38,11 @@ def test_leaves_checkpoints_events_pictures_and_what_it_was_started_with(trained
     assert {p.name for p in folder.glob("*.pt")} == {"model.pt", "last.pt", "model_final.pt"}
     events = EventAccumulator(str(folder / "events"), size_guidance={"images": 0, "scalars": 0}).Reload()
     tags = events.Tags()
-    assert {"train_loss", "learning_rate", "val_loss", "val_ncc", "val_dice"} <= set(tags["scalars"])
+    assert {"train_loss", "train_regularization", "learning_rate", "val_loss", "val_ncc", "val_dice"} <= set(
+        tags["scalars"]
+    )
     assert [e.step for e in events.Scalars("train_loss")] == list(range(1, 21))
-    assert [e.step for e in events.Scalars("val_dice")] == [0, 5, 10, 15, 20]
+    assert [e.step for e in events.Scalars("val_dice")] == [0, 6, 12, 18, 20]
     assert len(events.Images("registrations")) == 5
     assert (folder / "registrations.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "settings.json").read_text())["seed"] == 0
@@ -47,6 +57,25 @@ def test_keeps_the_best_weights_by_validation_loss(trained):
     events = EventAccumulator(str(folder / "events")).Reload()
     losses = [e.value for e in events.Scalars("val_loss")]
     assert torch.load(folder / "last.pt", weights_only=True)["best"] == pytest.approx(min(losses), abs=1e-6)
+    best, final = (torch.load(folder / f"{name}.pt", weights_only=True) for name in ("model", "model_final"))
+    same = all(torch.equal(best[name], final[name]) for name in best)
+    assert same == (losses[-1] == min(losses))
+
+
+def test_the_best_weights_are_those_of_the_best_validation(tmp_path):
+    network = torch.nn.Linear(1, 1)
+    validator, trainer = Engine(lambda *_: None), Engine(lambda *_: None)
+    sampler = RandomBatches(range(3), 1, 4, seed=0)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    TrainingState(tmp_path, network, optimizer, schedule, sampler, validator, interval=1).attach(trainer)
+    for weight, loss in enumerate((0.5, 0.2, 0.9, 0.3)):
+        torch.nn.init.constant_(network.weight, weight)
+        validator.add_event_handler(
+            Events.STARTED, lambda engine, loss=loss: engine.state.metrics.update(val_loss=loss)
+        )
+        validator.run([0])
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["weight"].item() == 1
 
 
 def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bundle, phantom_dir, tmp_path):
@@ -67,13 +96,13 @@ def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bu
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not (tmp_path / "last.pt").exists():
+    while not (tmp_path / "last.pt").exists() or torch.load(tmp_path / "last.pt", weights_only=True)["iteration"] == 0:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["iteration"] < 20
+    assert 0 < torch.load(tmp_path / "last.pt", weights_only=True)["iteration"] < 20
 
     again = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert again.returncode != 0
@@ -89,12 +118,23 @@ def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bu
     assert best[0] == best[1]
 
 
-def test_resuming_with_other_settings_is_refused(trained, run, phantom_dir):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--iterations", 30], "iterations 20 (now 30)"),
+        (["--iterations", 20, "--regularization_weight", 1], "regularization_weight 20 (now 1)"),
+        (["--iterations", 20, "--train_splits", "validation"], "other settings, which cannot be resumed: training"),
+        (["--iterations", 20], "is complete: 20 iterations"),
+    ],
+)
+def test_resuming_what_is_complete_or_with_other_settings_is_refused(trained, run, phantom_dir, options, message):
     folder, _ = trained
-    options = ["--iterations", 30, "--dataset_dir", phantom_dir, "--output_dir", folder, "--resume", True]
-    result = run("train", *SMALL, *options)
+    files = {path: path.read_bytes() for path in folder.glob("*.*") if path.is_file()}
+    common = ["--dataset_dir", phantom_dir, "--output_dir", folder, "--resume", True]
+    result = run("train", *SMALL, *common, *options)
     assert result.returncode != 0
-    assert "iterations 20 (now 30)" in result.stderr
+    assert message in result.stderr.splitlines()[-1]
+    assert files == {path: path.read_bytes() for path in folder.glob("*.*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +144,9 @@ def test_resuming_with_other_settings_is_refused(trained, run, phantom_dir):
         (["--resume", True], "holds no last.pt"),
         (["--resume", "true"], "resume must be True or False"),
         (["--network_def#pooling", "median"], "pooling must be one of"),
+        (["--amp", "true"], "amp must be True or False"),
+        (["--crop_size", 64], "must be two numbers of pixels, got 64"),
+        (["--train_splits", "everything"], "split must be one of"),
     ],
 )
 def test_wrong_input_ends_on_one_line_and_leaves_no_checkpoint(run, phantom_dir, tmp_path, options, message):
@@ -113,12 +156,51 @@ def test_wrong_input_ends_on_one_line_and_leaves_no_checkpoint(run, phantom_dir,
     assert not list((tmp_path / "out").glob("*.pt"))
 
 
-def test_a_regularization_and_a_variant_can_be_asked_for(run, phantom_dir, tmp_path):
+def test_a_damaged_file_is_named_and_nothing_is_left(run, phantom_dir, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantom_dir, data)
+    frame = data / "SCD_IMAGES_01/SCD0000101/CINESAX_300/IM-0001-0005.dcm"
+    frame.write_bytes(frame.read_bytes()[:-1000])
+    result = run("train", "--dataset_dir", data, "--output_dir", tmp_path / "out", *SMALL)
+    assert result.returncode != 0
+    assert "IM-0001-0005.dcm: cannot be read" in result.stderr.splitlines()[-1]
+    assert not list((tmp_path / "out").glob("*.*"))
+
+
+@pytest.mark.parametrize("variant", ["bl", "a1", "a2", "b1", "b2", "c1", "c2"])
+def test_variants_train(bundle, phantom_dir, tmp_path, variant):
+    """Each overlay gives another network, which learns with and without regularization."""
+    configs = [str(bundle / "configs" / name) for name in ("train.json", f"variants/{variant}.json")]
+    options = {"dataset_dir": str(phantom_dir), "output_dir": str(tmp_path), "cache_dir": str(tmp_path / "cache")}
+    options |= {"iterations": 1, "batch_size": 2, "regularization_weight": 0 if variant < "b" else 20}
+    if variant != "c2":
+        options["spatial_size"] = [64, 64]
+    workflow = create_workflow(config_file=configs, workflow_type="train", logging_file=False, **options)
+    before = {name: value.clone() for name, value in workflow.network_def.named_parameters()}
+    workflow.run()
+    workflow.finalize()
+    set_determinism(None)
+    assert any(not torch.equal(value, before[name]) for name, value in workflow.network_def.named_parameters())
+    definition = json.loads((tmp_path / "settings.json").read_text())["network"]
+    assert definition == workflow.network_def.definition
+    expected = {
+        "bl": {},
+        "a1": {"pooling": "max"},
+        "a2": {"pooling": "stride"},
+        "b1": {"order": 2},
+        "b2": {"spline": "thin_plate", "order": None, "boundary": None},
+        "c1": {"extra_convolutions": True},
+        "c2": {"fully_connected": [256, 256]},
+    }
+    assert definition == DIRNet().definition | expected[variant]
+
+
+def test_a_regularization_of_monai_can_be_asked_for(run, phantom_dir, tmp_path):
     options = ["--dataset_dir", phantom_dir, "--output_dir", tmp_path, "--iterations", 2, *SMALL]
-    options += ["--regularization", "{'_target_': 'monai.losses.BendingEnergyLoss'}", "--network_def#order", 2]
+    options += ["--regularization", "{'_target_': 'monai.losses.BendingEnergyLoss'}", "--regularization_weight", 0.5]
     result = run("train", *options)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert json.loads((tmp_path / "settings.json").read_text())["network"]["order"] == 2
+    assert json.loads((tmp_path / "settings.json").read_text())["regularization"] == "BendingEnergyLoss()"
 
 
 def test_without_data_it_says_that_it_uses_the_phantom_and_learns(run, tmp_path):

@@ -379,3 +379,22 @@ def test_cached_cine_is_not_read_again(record, tmp_path, monkeypatch):
     assert len(reads) == 40
     dataset({**record, "spacing": [1, 1]}, LoadCined())[0]  # another record
     assert len(reads) == 60
+
+
+def test_enhanced_dicom_keeps_spacing_and_scale_in_groups(tmp_path, phantom_dir):
+    source = next(phantom_dir.glob("SCD_IMAGES_01/*/*/*.dcm"))
+    dataset = pydicom.dcmread(source)
+    plain, _ = read_image(source)
+    measures, scale, shared = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing = [1.7, 1.2]
+    scale.RescaleSlope, scale.RescaleIntercept = 2, -3
+    shared.PixelMeasuresSequence = [measures]
+    shared.PixelValueTransformationSequence = [scale]
+    del dataset.PixelSpacing
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.NumberOfFrames = 2
+    dataset.PixelData = dataset.PixelData * 2
+    dataset.save_as(tmp_path / "enhanced.dcm")
+    image, spacing = read_image(tmp_path / "enhanced.dcm")
+    assert spacing == (1.7, 1.2)
+    np.testing.assert_array_equal(image, np.stack([2 * plain - 3] * 2))

@@ -14,7 +14,7 @@ from PIL import Image
 from transforms.cine import ASSUMED_SPACING, LoadCined, rasterise, read_contour, read_mask
 from transforms.phantom import Phantom
 from transforms.records import read_records
-from transforms.scd import scan
+from transforms.scd import _read_splits, scan
 
 DICOM_PATIENTS = {"SC-HF-I-01", "SC-HF-I-02", "SC-HF-I-04", "SC-HF-I-05", "SC-HF-I-06"}  # of ../shared/data
 
@@ -323,3 +323,9 @@ def test_broken_contour_is_named_by_scan(copy):
     rewrite(path, "")
     with pytest.raises(ValueError, match=rf"{path}: expected three points or more.* found 0"):
         scan(copy)
+
+
+def test_splits_file_adds_to_the_challenge_and_overrides_it(copy):
+    rewrite(copy / "splits.csv", "patient,split\nPH-01,training\nPH-02,validation\nPH-03,test\nSC-N-02,test\n")
+    splits = _read_splits(copy / "splits.csv")
+    assert (splits["SC-N-02"], splits["SC-N-03"], splits["PH-03"]) == ("test", "training", "test")

@@ -11,6 +11,7 @@ from monai.engines import PrepareBatch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from .errors import check_flag
 from .layers import BSplineTransformer, BSplineWarp, warp
 
 __all__ = ["PreparePair", "RegistrationInferer", "bfloat16_pays"]
@@ -62,7 +63,7 @@ class RegistrationInferer(Inferer):
 
     def __init__(self, amp: bool = False, field: bool = True) -> None:
         super().__init__()
-        self.amp = amp
+        self.amp = check_flag(amp, "amp")
         self.field = field
 
     def __call__(self, inputs: Tensor, network: nn.Module, masks: Tensor | None = None) -> dict[str, Any]:  # type: ignore[override]
@@ -77,6 +78,8 @@ class RegistrationInferer(Inferer):
             with masks, ``warped_masks``, linear and cut at 0.5.
         """
         moving = inputs[:, :1]
+        if inputs.is_cuda:
+            torch.cuda.synchronize(inputs.device)
         start = time.perf_counter()
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.amp):
             control_points = network.control_points(inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -14,8 +15,8 @@ def show_cause_alone() -> None:
     """Under ``python -m monai.bundle``, end on the message of a wrong input alone.
 
     MONAI wraps an error in those of each config expression around it, so that the message that names the file and
-    what was expected would stand in the middle of a hundred lines. Other errors keep their full traceback, and other
-    programs their own hook.
+    what was expected would stand in the middle of a hundred lines. Other errors keep their full traceback, as these do
+    when the environment variable DIRNET_TRACEBACK is set; other programs keep their own hook.
     """
     if Path(sys.argv[0]).parts[-3:] == ("monai", "bundle", "__main__.py"):
         sys.excepthook = _report
@@ -25,7 +26,7 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
     cause = error
     while cause.__cause__ is not None and str(cause).startswith(("Failed to ", "applying transform")):
         cause = cause.__cause__
-    if isinstance(cause, ValueError | OSError):
+    if isinstance(cause, ValueError | OSError) and not os.environ.get("DIRNET_TRACEBACK"):
         print(f"error: {cause}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)

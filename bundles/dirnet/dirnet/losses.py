@@ -50,6 +50,9 @@ class FoldingLoss(nn.Module):
         super().__init__()
         self.margin = margin
 
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}"
+
     def forward(self, ddf: Tensor) -> Tensor:
         """DDF (B, dims, H, W[, D]) in pixels to a scalar."""
         return torch.relu(self.margin - jacobian_determinant(ddf)).mean()
@@ -75,10 +78,14 @@ class RegistrationLoss(nn.Module):
         self.similarity = NCCLoss() if similarity is None else similarity
         self.regularization = regularization
         self.weight = weight
+        self.terms: dict[str, Tensor] = {}  # what the last loss was made of, for the log
 
     def forward(self, prediction: dict[str, Tensor], fixed: Tensor) -> Tensor:
         """``prediction`` as the registration inferer returns it: ``warped`` (B, 1, H, W[, D]) and ``ddf``."""
         loss = self.similarity(prediction["warped"], fixed)
+        self.terms = {"train_similarity_loss": loss.detach()}
         if self.regularization is not None:
-            loss = loss + self.weight * self.regularization(prediction["ddf"])
+            smoothness = self.regularization(prediction["ddf"])
+            self.terms["train_regularization"] = smoothness.detach()
+            loss = loss + self.weight * smoothness
         return loss

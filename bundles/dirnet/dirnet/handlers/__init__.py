@@ -1,12 +1,14 @@
 """Handlers for Ignite's engines: checkpoints, progress, scores, pictures and result files."""
 
-from .checkpoints import TrainingState, load_weights, prepare_run
+from .checkpoints import TrainingState, check_run, load_weights
 from .pictures import QuantilePictures, RegistrationPictures, picture
 from .progress import Progress
 from .results import RegistrationWriter
 from .scores import MeanScore, RegistrationTable, lumen_dice, registration_loss, similarity
+from .validation import IntervalValidation
 
 __all__ = [
+    "IntervalValidation",
     "MeanScore",
     "Progress",
     "QuantilePictures",
@@ -14,10 +16,10 @@ __all__ = [
     "RegistrationTable",
     "RegistrationWriter",
     "TrainingState",
+    "check_run",
     "load_weights",
     "lumen_dice",
     "picture",
-    "prepare_run",
     "registration_loss",
     "similarity",
 ]

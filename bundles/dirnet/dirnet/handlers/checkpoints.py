@@ -16,7 +16,7 @@ from torch import nn
 from ..errors import check_flag
 from ..files import write_aside
 
-__all__ = ["TrainingState", "load_weights", "prepare_run"]
+__all__ = ["TrainingState", "check_run", "load_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
         ValueError: when it is no checkpoint, or is one of another network; names the differences.
     """
     state = _load(path)
+    if "optimizer" in state:
+        raise ValueError(f"{path} is a training's state; its weights are beside it, in model.pt")
     try:
         network.load_state_dict(state)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -45,24 +47,39 @@ def _load(path: str | Path) -> Any:
         raise ValueError(f"{path} is not a checkpoint of tensors, or is damaged") from error
 
 
-def prepare_run(output_dir: str | Path, resume: bool, record: Mapping[str, Any]) -> None:
-    """Make a run's folder and keep there, as ``<name>.json``, what it was started with.
+def check_run(output_dir: str | Path, resume: bool, about: Mapping[str, Any]) -> None:
+    """Whether a training may start in ``output_dir``, before anything is read or written.
+
+    Args:
+        output_dir: of the training.
+        resume: whether it shall go on with the training that the folder holds.
+        about: what :class:`TrainingState` keeps of a run, a file ``<name>.json`` each; the same when it is resumed.
 
     Raises:
-        FileExistsError: when the folder holds a run and ``resume`` is false.
+        FileExistsError: when the folder holds a training and ``resume`` is false.
         FileNotFoundError: when it holds none and ``resume`` is true.
+        ValueError: when what is to be resumed was started with other settings or data.
     """
     folder = Path(output_dir)
-    check_flag(resume, "resume")
-    if resume and not (folder / "last.pt").is_file():
+    if not check_flag(resume, "resume"):
+        if any(folder.glob("*.pt")):
+            raise FileExistsError(
+                f"'{folder}' holds a training already: go on with it by --resume True, or choose another --output_dir"
+            )
+        return
+    if not (folder / "last.pt").is_file():
         raise FileNotFoundError(f"'{folder}' holds no last.pt to go on from")
-    if not resume and any(folder.glob("*.pt")):
-        raise FileExistsError(
-            f"'{folder}' holds a training already: go on with it by --resume True, or choose another --output_dir"
-        )
-    for name, content in record.items():
-        with write_aside(folder / f"{name}.json") as path:
-            path.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    for name, content in about.items():
+        path = folder / f"{name}.json"
+        before, now = (json.loads(text) for text in (path.read_text(), _json(content)))
+        changes = [f"{key} {before.get(key)!r} (now {now.get(key)!r})" for key in now if before.get(key) != now[key]]
+        if changes:
+            summary = ", ".join(change if len(change) < 200 else change.split(" ", 1)[0] for change in changes)
+            raise ValueError(f"{path} is of a training with other settings, which cannot be resumed: {summary}")
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, default=str) + "\n"
 
 
 class TrainingState:
@@ -74,7 +91,8 @@ class TrainingState:
       weights as an unbroken training;
     - ``model_final.pt``: the weights of the last iteration, when the training is complete.
 
-    Attach it after the handlers that step the schedule and validate, so that it keeps what they left.
+    Attach it after the handlers that step the schedule and validate, so that it keeps what they left. What the training
+    was started with is kept beside these, as ``<name>.json``.
 
     Args:
         folder: where the files go.
@@ -82,7 +100,7 @@ class TrainingState:
         sampler: a :class:`transforms.pairing.RandomBatches`, told where to start.
         validator: engine whose metric ``metric`` (lower is better) tells the best weights.
         interval: iterations between two writings of ``last.pt``.
-        settings: what must be the same when a training is resumed.
+        about: what the training is started with, by name.
         resume: whether to start from ``last.pt``.
     """
 
@@ -96,7 +114,7 @@ class TrainingState:
         validator: Engine,
         interval: int,
         metric: str = "val_loss",
-        settings: Mapping[str, Any] | None = None,
+        about: Mapping[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
         self.folder = Path(folder)
@@ -105,38 +123,40 @@ class TrainingState:
         self.validator = validator
         self.interval = interval
         self.metric = metric
-        self.settings = dict(settings or {})
+        self.about = dict(about or {})
         self.resume = resume
         self.best = float("inf")
 
     def attach(self, engine: Engine) -> None:
         if self.resume:
             self.load(engine)
+        else:
+            engine.add_event_handler(Events.STARTED, self.start)
         self.validator.add_event_handler(Events.COMPLETED, self.keep_best)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.save)
-        engine.add_event_handler(Events.COMPLETED, self.finish)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish)
 
     def load(self, engine: Engine) -> None:
         """
         Raises:
-            ValueError: when the settings differ from those that ``last.pt`` was written with.
+            ValueError: when the training is complete.
         """
         path = self.folder / "last.pt"
         state = _load(path)
-        different = {
-            name: (state["settings"].get(name), value)
-            for name, value in self.settings.items()
-            if state["settings"].get(name) != value
-        }
-        if different:
-            found = ", ".join(f"{name} {old} (now {new})" for name, (old, new) in different.items())
-            raise ValueError(f"{path} is of a training with other settings, which cannot be resumed: {found}")
+        if state["iteration"] >= self.sampler.iterations:
+            raise ValueError(f"the training in '{self.folder}' is complete: {state['iteration']} iterations")
         for name, target in self.objects.items():
             target.load_state_dict(state[name])
         self.best = state["best"]
         self.sampler.start = state["iteration"]
         engine.state.iteration = state["iteration"]
         logger.info(f"going on from iteration {state['iteration']} of {path}")
+
+    def start(self, engine: Engine) -> None:
+        for name, content in self.about.items():
+            with write_aside(self.folder / f"{name}.json") as path:
+                path.write_text(_json(content))
+        self.save(engine)
 
     def keep_best(self, validator: Engine) -> None:
         score = validator.state.metrics[self.metric]
@@ -145,13 +165,14 @@ class TrainingState:
             self._write("model.pt", self.objects["network"].state_dict())
 
     def save(self, engine: Engine) -> None:
+        if engine.state.iteration == self.sampler.iterations:  # before last.pt says that all is done
+            self._write("model_final.pt", self.objects["network"].state_dict())
         state = {name: target.state_dict() for name, target in self.objects.items()}
-        state.update(iteration=engine.state.iteration, best=self.best, settings=self.settings)
+        state.update(iteration=engine.state.iteration, best=self.best)
         self._write("last.pt", state)
 
     def finish(self, engine: Engine) -> None:
         self.save(engine)
-        self._write("model_final.pt", self.objects["network"].state_dict())
         logger.info(f"best weights (validation loss {self.best:.4f}): {self.folder / 'model.pt'}")
 
     def _write(self, name: str, content: Any) -> None:

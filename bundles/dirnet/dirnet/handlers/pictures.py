@@ -85,19 +85,19 @@ def _window(row: dict[str, Any], crop: int | None) -> tuple[slice, ...]:
     return tuple(slice(start, min(start + crop, n)) for start, n in zip(starts, size, strict=True))
 
 
-def row_of(batch: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
-    """A row for :func:`picture`: the first registration of an evaluator's batch and output."""
+def row_of(batch: Mapping[str, Any], output: Mapping[str, Any], index: int = 0) -> dict[str, Any]:
+    """A row for :func:`picture`: one registration of an evaluator's batch and output."""
     arrays = {
-        "moving": output["image"][0, 0],
-        "fixed": output["label"]["fixed"][0, 0],
-        "warped": output["pred"]["warped"][0, 0],
-        "ddf": output["pred"]["ddf"][0],
-        "moving_lumen": batch["moving_lumen"][0, 0],
-        "fixed_lumen": output["label"]["fixed_lumen"][0, 0],
-        "warped_lumen": output["pred"]["warped_masks"][0, 0],
+        "moving": output["image"][index, 0],
+        "fixed": output["label"]["fixed"][index, 0],
+        "warped": output["pred"]["warped"][index, 0],
+        "ddf": output["pred"]["ddf"][index],
+        "moving_lumen": batch["moving_lumen"][index, 0],
+        "fixed_lumen": output["label"]["fixed_lumen"][index, 0],
+        "warped_lumen": output["pred"]["warped_masks"][index, 0],
     }
     row: dict[str, Any] = {name: array.float().cpu().numpy() for name, array in arrays.items()}
-    row["title"] = f"{batch['patient'][0]}, slice {int(batch['slice'][0])}\n{batch['direction'][0]}"
+    row["title"] = f"{batch['patient'][index]}, slice {int(batch['slice'][index])}\n{batch['direction'][index]}"
     return row
 
 
@@ -124,10 +124,11 @@ class RegistrationPictures:
         engine.add_event_handler(Events.COMPLETED, self.show)
 
     def collect(self, engine: Engine) -> None:
-        """Take the first registration of evenly spread batches, so that no image is kept that is not shown."""
-        batches, batch = engine.state.epoch_length, engine.state.iteration - 1
-        if batch in {round(k * (batches - 1) / max(1, self.count - 1)) for k in range(self.count)}:
-            self.rows.append(row_of(engine.state.batch, engine.state.output))
+        """Take evenly spread registrations of each batch, so that no image is kept that is not shown."""
+        batches, number = engine.state.epoch_length, len(engine.state.output["image"])
+        wanted = round(engine.state.iteration * self.count / batches) - len(self.rows)
+        for k in range(min(wanted, number)):
+            self.rows.append(row_of(engine.state.batch, engine.state.output, k * number // wanted))
 
     def show(self, engine: Engine) -> None:
         figure = picture(self.rows, crop=128)

@@ -22,7 +22,7 @@ class Progress(ProgressBar):
         self.validator = validator
 
     def attach(self, engine: Engine) -> None:  # type: ignore[override]
-        super().attach(engine, output_transform=_loss)
+        super().attach(engine, output_transform=_loss, event_name=Events.ITERATION_COMPLETED(event_filter=_is_shown))
         if self.validator is not None:
             self.validator.add_event_handler(Events.COMPLETED, self._print, engine)
 
@@ -33,3 +33,8 @@ class Progress(ProgressBar):
 
 def _loss(output: dict) -> dict[str, float]:
     return {"loss": output["loss"].item()} if "loss" in output else {}
+
+
+def _is_shown(engine: Engine, iteration: int) -> bool:
+    """Every fifth and the last: a bar drawn anew for each batch fills the log of a run that has no terminal."""
+    return iteration % 5 == 0 or iteration == engine.state.epoch_length

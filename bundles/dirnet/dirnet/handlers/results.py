@@ -62,9 +62,10 @@ class RegistrationWriter:
         for i, name in enumerate(batch["name"]):
             ddf = output["pred"]["ddf"][i].float().cpu()
             fixed, moving = (sitk.ReadImage(batch[f"{role}_file"][i]) for role in ("fixed", "moving"))
+            # the field first: it is the one that a file's geometry can rule out
+            write_displacement(self.path(name, "ddf.nii.gz"), ddf.numpy(), fixed, moving)
             with write_aside(self.path(name, "warped.nii.gz")) as path:
                 sitk.WriteImage(_resample(moving, ddf, fixed), str(path))
-            write_displacement(self.path(name, "ddf.nii.gz"), ddf.numpy(), fixed, moving)
             images = {
                 "moving": output["image"][i, 0],
                 "fixed": output["label"][i, 0],

@@ -86,8 +86,9 @@ class RegistrationTable:
       group, and how many could not be scored;
     - a table on the terminal.
 
-    The batch is that of :class:`transforms.pairing.PairPhasesd`. A structure missing from either image, or gone
-    after the warp, is counted and left out of every mean.
+    The batch is that of :class:`transforms.pairing.PairPhasesd`. A structure missing from either image is
+    counted and left out of every mean; one that the warp makes vanish is counted, scores a Dice of 0 and has no
+    distance.
 
     Args:
         output_dir: where the files go.
@@ -123,7 +124,7 @@ class RegistrationTable:
             scores[f"dice_{state}"] = dice(mask.cpu(), target)
         for i in range(len(target)):
             row = {key: _item(batch[key], i) for key in ("patient", "slice", "pathology", "direction")}
-            spacing = [float(s) for s in _item(batch["spacing"], i)]
+            spacing = batch["spacing"][i].tolist()
             row.update(spacing_row=spacing[0], spacing_column=spacing[1])
             row["spacing_assumed"] = bool(_item(batch["spacing_assumed"], i))
             row.update({name: value[i].item() for name, value in scores.items()})
@@ -132,6 +133,8 @@ class RegistrationTable:
                 row.update({f"{name}_{state}": value for name, value in distances.items()})
             row["missing"] = bool(not target[i].any() or not states["before"][1][i].any())
             row["lost"] = bool(not row["missing"] and not prediction["warped_masks"][i].any())
+            if row["lost"]:
+                row["dice_after"] = 0.0  # a failed registration, which has an overlap but no distance
             row["seconds"] = prediction["seconds"]
             self.rows.append(row)
 
@@ -152,8 +155,7 @@ def _item(values: Any, index: int) -> Any:
 
 def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
     """Means and standard deviations of a table of registrations, over all and by pathology group."""
-    # a registration counts where it has all its scores, so that every mean is of the same ones
-    scored = table[~table["missing"] & ~table["lost"]]
+    scored = table[~table["missing"]]
     return {
         **about,
         "registrations": len(table),
@@ -205,9 +207,10 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         console.print(
             f"{summary['spacing assumed']} registrations are of images without pixel spacing: mm by the assumed 1.28"
         )
-    for reason in ("missing structure", "structure lost by the warp"):
-        if summary[reason]:
-            console.print(f"not scored, {reason}: {summary[reason]}")
+    if summary["missing structure"]:
+        console.print(f"not scored, missing structure: {summary['missing structure']}")
+    if summary["structure lost by the warp"]:
+        console.print(f"no distance, structure lost by the warp: {summary['structure lost by the warp']}")
 
 
 def _cell(value: Mapping[str, float] | None, digits: int) -> str:
