@@ -52,7 +52,8 @@ def test_ed_with_es_in_both_directions():
             assert (pair[role] == phase).all()
             assert (pair[f"{role}_lumen"].shape, pair[f"{role}_lumen"].dtype) == ((1, 4, 4), torch.uint8)
             assert (pair[f"{role}_lumen"] == {5: 1, 1: 2}[phase]).all()
-        about = ("patient", "slice", "pathology", "spacing", "spacing_assumed")
+        about = ("patient", "slice", "pathology", "spacing_assumed")
+        assert pair["spacing"].tolist() == [1.5, 1.3]
         assert {key: pair[key] for key in about} == {key: cine[key] for key in about}
 
 

@@ -174,7 +174,7 @@ def test_splits(phantom_dir):
     records = scan(phantom_dir)
     for split in ("training", "validation", "test"):
         assert {record["split"] for record in records_of_split(records, split)} == {split}
-    both = records_of_split(records, "training", "validation")
+    both = records_of_split(records, ["training", "validation"])
     assert [record["patient"] for record in both] == ["PH-01", "PH-01", "PH-02", "PH-02"]
     with pytest.raises(ValueError, match=r"split must be one of \('training', 'validation', 'test'\), got 'train'"):
         records_of_split(records, "train")
