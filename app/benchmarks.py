@@ -20,6 +20,7 @@ from dirnet.losses import FoldingLoss, RegistrationLoss
 from dirnet.networks import DIRNet
 
 SIZE = 256
+CHANNELS = 32  # of the shipped network
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     table = Table(title=f"{SIZE}x{SIZE}, {options.threads} threads, bfloat16 {bfloat16_pays('cpu')}")
     for heading in ("part", "batch", "median, ms", "IQR, ms", "ratio to the line above"):
         table.add_column(heading, justify="left" if heading == "part" else "right")
-    for group in (registration(), training(), layers(backward=False), layers(backward=True)):
+    for group in (registration(1), registration(32), training(), layers(backward=False), layers(backward=True)):
         previous = None
         for name, batch, call in group:
             measured = Timer("call()", globals={"call": call}, num_threads=options.threads).blocked_autorange(
@@ -49,16 +50,19 @@ def main() -> None:
 Line = tuple[str, int, Callable[[], object]]
 
 
-def registration() -> list[Line]:
+def registration(batch: int) -> list[Line]:
     """Images in, displacement field and warped image out."""
-    network = DIRNet(extra_convolutions=True).eval().to(memory_format=torch.channels_last)
-    inferer = RegistrationInferer()
+    plain = DIRNet(channels=CHANNELS, extra_convolutions=True).eval().to(memory_format=torch.channels_last)
+    folded = plain.fold_normalization()
 
-    def call(batch: int) -> Callable[[], object]:
-        pair = torch.rand(batch, 2, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
-        return torch.inference_mode()(lambda: inferer(pair, network))
+    def call(network: DIRNet, amp: bool) -> Callable[[], object]:
+        return torch.inference_mode()(lambda: RegistrationInferer(amp=amp)(pair, network))
 
-    return [("register", batch, call(batch)) for batch in (1, 32)]
+    pair = torch.rand(batch, 2, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
+    lines = [("register", batch, call(plain, False)), ("register, normalisation folded", batch, call(folded, False))]
+    if bfloat16_pays("cpu"):
+        lines.append(("register, folded, bfloat16: as shipped", batch, call(folded, True)))
+    return lines
 
 
 def training(batch: int = 32) -> list[Line]:
@@ -66,7 +70,7 @@ def training(batch: int = 32) -> list[Line]:
     pair = torch.rand(batch, 2, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
 
     def call(amp: bool, folding: bool) -> Callable[[], object]:
-        network = DIRNet(extra_convolutions=True).to(memory_format=torch.channels_last)
+        network = DIRNet(channels=CHANNELS, extra_convolutions=True).to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(network.parameters())
         inferer = RegistrationInferer(amp=amp, field=folding)
         loss = RegistrationLoss(regularization=FoldingLoss() if folding else None, weight=20)

@@ -279,3 +279,21 @@ def test_weights_through_a_file(tmp_path, options):
 def test_errors_name_what_came_and_what_was_expected(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"pooling": "stride"}, {"extra_convolutions": True}, {"fully_connected": (64, 64)}]
+)
+def test_folded_normalization_gives_the_same_field(options):
+    torch.manual_seed(0)
+    network = DIRNet(**options)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    for _ in range(3):
+        network(torch.rand(4, 2, 64, 64))  # running means and variances other than 0 and 1
+    network.eval()
+    pair, state = torch.rand(2, 2, 64, 64), network.state_dict()
+    folded = network.fold_normalization()
+    torch.testing.assert_close(folded(pair), network(pair), atol=1e-4, rtol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    assert network.state_dict().keys() == state.keys()

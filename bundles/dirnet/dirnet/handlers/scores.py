@@ -145,7 +145,7 @@ class RegistrationTable:
             table.to_csv(path, index=False, float_format="%.6g")
         with write_aside(self.summary_file) as path:
             path.write_text(json.dumps(self.summary, indent=1) + "\n")
-        show(self.summary, Console())
+        show(self.summary, Console(width=max(100, Console().width)))  # narrower tables lose their numbers
 
 
 def _item(values: Any, index: int) -> Any:
