@@ -122,7 +122,7 @@ def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bu
     ("options", "message"),
     [
         (["--iterations", 30], "iterations 20 (now 30)"),
-        (["--iterations", 20, "--regularization_weight", 1], "regularization_weight 20 (now 1)"),
+        (["--iterations", 20, "--regularization_weight", 1], "regularization_weight 5 (now 1)"),
         (["--iterations", 20, "--train_splits", "validation"], "other settings, which cannot be resumed: training"),
         (["--iterations", 20], "is complete: 20 iterations"),
     ],
@@ -172,7 +172,7 @@ def test_variants_train(bundle, phantom_dir, tmp_path, variant):
     """Each overlay gives another network, which learns with and without regularization."""
     configs = [str(bundle / "configs" / name) for name in ("train.json", f"variants/{variant}.json")]
     options = {"dataset_dir": str(phantom_dir), "output_dir": str(tmp_path), "cache_dir": str(tmp_path / "cache")}
-    options |= {"iterations": 1, "batch_size": 2, "regularization_weight": 0 if variant < "b" else 20}
+    options |= {"iterations": 1, "batch_size": 2, "regularization_weight": 0 if variant < "b" else 5}
     if variant != "c2":
         options["spatial_size"] = [64, 64]
     workflow = create_workflow(config_file=configs, workflow_type="train", logging_file=False, **options)

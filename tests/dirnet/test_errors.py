@@ -1,0 +1,44 @@
+import sys
+
+import pytest
+
+from dirnet import errors
+
+
+def wrapped(cause):
+    """``cause`` as MONAI's configs and transforms hand it on."""
+    try:
+        try:
+            try:
+                raise cause
+            except Exception as error:
+                raise RuntimeError("applying transform LoadCined") from error
+        except RuntimeError as error:
+            raise RuntimeError("Failed to evaluate ConfigExpression: ...") from error
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize("cause", [ValueError("a.dcm: too short"), FileNotFoundError("a.dcm: too short")])
+def test_the_message_of_a_wrong_input_stands_alone(cause, capsys, monkeypatch):
+    error = wrapped(cause)
+    errors._report(type(error), error, error.__traceback__)
+    assert capsys.readouterr().err == "error: a.dcm: too short\n"
+    monkeypatch.setenv("DIRNET_TRACEBACK", "1")
+    errors._report(type(error), error, error.__traceback__)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_other_errors_keep_their_traceback(capsys):
+    error = wrapped(KeyError("bug"))
+    errors._report(type(error), error, error.__traceback__)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_other_programs_keep_their_hook(monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    errors.show_cause_alone()
+    assert sys.excepthook is sys.__excepthook__
+    monkeypatch.setattr(sys, "argv", ["/somewhere/monai/bundle/__main__.py"])
+    errors.show_cause_alone()
+    assert sys.excepthook is errors._report

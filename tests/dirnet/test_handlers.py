@@ -1,0 +1,145 @@
+"""The handlers on engines of a line; tests/bundle has them in the bundle's own."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.networks.utils import copy_model_state
+
+from dirnet.handlers import IntervalValidation, MeanScore, RegistrationTable, load_weights, lumen_dice, picture
+from dirnet.handlers.pictures import QuantilePictures, RegistrationPictures
+from dirnet.networks import DIRNet
+
+
+def registrations(*squares):
+    """An evaluator's batch and output: 20x20 images; per registration (rows of moving, of warped, of fixed lumen)."""
+
+    def masks(index):
+        mask = torch.zeros(len(squares), 1, 20, 20)
+        for i, square in enumerate(squares):
+            mask[i, :, 4 : 4 + square[index], 5:15] = 1
+        return mask
+
+    number = len(squares)
+    images = torch.rand(number, 2, 20, 20)
+    batch = {
+        "patient": [f"P{i}" for i in range(number)],
+        "slice": torch.arange(number),
+        "pathology": ["Normal"] * number,
+        "direction": ["ED-ES"] * number,
+        "spacing": torch.tensor([[2.0, 0.5]] * number, dtype=torch.float64),
+        "spacing_assumed": torch.zeros(number, dtype=torch.bool),
+        "moving_lumen": masks(0),
+    }
+    prediction = {
+        "warped": images[:, :1],
+        "ddf": torch.zeros(number, 2, 20, 20),
+        "warped_masks": masks(1) > 0.5,
+        "seconds": 0.004,
+    }
+    label = {"fixed": images[:, 1:], "fixed_lumen": masks(2)}
+    return batch, {"image": images, "label": label, "pred": prediction}
+
+
+def evaluate(batches, *handlers):
+    outputs = {id(batch): output for batch, output in batches}
+    engine = Engine(lambda _, batch: outputs[id(batch)])
+    for handler in handlers:
+        handler.attach(engine)
+    engine.run([batch for batch, _ in batches])
+    return engine
+
+
+def test_mean_score_leaves_out_what_has_no_score():
+    engine = Engine(lambda _, batch: torch.tensor(batch))
+    MeanScore(lambda output: output).attach(engine, "score")
+    assert engine.run([[1.0, math.nan], [3.0, 5.0]]).metrics["score"] == 3
+    assert math.isnan(engine.run([[math.nan]]).metrics["score"])
+
+
+def test_lumen_dice_of_each_registration():
+    _, output = registrations((10, 10, 10), (10, 5, 10), (10, 10, 0))
+    assert lumen_dice(output).tolist() == pytest.approx([1, 2 / 3, math.nan], nan_ok=True)
+
+
+def test_table_scores_counts_and_keeps_the_means_clean(tmp_path, capsys):
+    handler = RegistrationTable(tmp_path, {"split": "test"})
+    batches = [registrations((5, 10, 10), (10, 5, 10)), registrations((10, 10, 0), (10, 0, 10))]
+    evaluate(batches, handler)
+    table = pd.read_csv(tmp_path / "registrations.csv")
+    assert table["patient"].tolist() == ["P0", "P1", "P0", "P1"]
+    assert table["dice_before"].tolist() == pytest.approx([2 / 3, 1, math.nan, 1], nan_ok=True)
+    assert table["dice_after"].tolist() == pytest.approx([1, 2 / 3, math.nan, 0], nan_ok=True)
+    assert table["hd95_after"].tolist() == pytest.approx([0, 10, math.nan, math.nan], nan_ok=True)  # 5 rows of 2 mm
+    assert table["missing"].tolist() == [False, False, True, False]
+    assert table["lost"].tolist() == [False, False, False, True]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["registrations"], summary["scored"]) == (4, 3)
+    assert summary["all"]["dice after"]["mean"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert summary["all"]["dice after"]["sd"] == pytest.approx(np.std([1, 2 / 3, 0]))
+    assert summary["all"]["hd95 after"]["mean"] == pytest.approx(5)
+    printed = capsys.readouterr().out
+    assert "not scored, missing structure: 1" in printed
+    assert "no distance, structure lost by the warp: 1" in printed
+    with pytest.raises(FileExistsError, match=r"registrations\.csv"):
+        RegistrationTable(tmp_path, {})
+
+
+def test_a_table_of_nothing_scored_has_no_numbers(tmp_path):
+    evaluate([registrations((10, 10, 0))], RegistrationTable(tmp_path, {}))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["scored"] == 0
+    assert summary["all"]["dice after"] is None
+
+
+@pytest.mark.parametrize(("interval", "expected"), [(3, [0, 3, 6, 7]), (7, [0, 7]), (10, [0, 7])])
+def test_validation_at_the_start_at_intervals_and_at_the_end(interval, expected):
+    trainer, seen = Engine(lambda *_: None), []
+    handler = IntervalValidation(interval=interval)
+    handler.validator = type("Validator", (), {"run": lambda self, epoch: seen.append(trainer.state.iteration)})()
+    handler.attach(trainer)
+    trainer.run(range(7), epoch_length=7)
+    assert seen == expected
+
+
+@pytest.mark.parametrize("batches", [1, 3, 9])
+def test_a_few_registrations_are_shown_however_they_are_batched(tmp_path, batches):
+    shown = []
+    writer = type("Writer", (), {"add_figure": lambda self, tag, figure, step: shown.append((tag, step))})()
+    handler = RegistrationPictures(writer, tmp_path / "pictures.png", step=lambda: 5, count=4)
+    handler.rows.append({})
+    evaluate([registrations(*[(10, 10, 10)] * 6) for _ in range(batches)], handler)
+    assert len(handler.rows) == 4
+    assert shown == [("registrations", 5)]
+    assert (tmp_path / "pictures.png").stat().st_size > 5000
+
+
+def test_picture_of_one_row_has_all_panels():
+    _, output = registrations((10, 8, 9))
+    row = {key: output["pred"]["warped"][0, 0].numpy() for key in ("fixed", "moving", "warped")}
+    figure = picture([{**row, "ddf": output["pred"]["ddf"][0].numpy()}])
+    titles = ["fixed", "moving", "warped", "fixed − moving", "fixed − warped", "warped grid"]
+    assert [ax.get_title() for ax in figure.axes] == titles
+
+
+def test_quantiles_find_the_registration_in_its_list():
+    assert [QuantilePictures._item([["a", "b"], ["c", "d"]], index) for index in range(4)] == ["a", "b", "c", "d"]
+
+
+def test_load_weights_names_what_is_wrong(tmp_path):
+    network = DIRNet()
+    path = tmp_path / "model.pt"
+    torch.save(network.state_dict(), path)
+    other = DIRNet()
+    torch.nn.init.ones_(other.regressor[-1].bias)
+    assert load_weights(other, path).regressor[-1].bias.abs().max() == 0
+    torch.save({"network": {}, "optimizer": {}}, tmp_path / "last.pt")
+    with pytest.raises(ValueError, match=r"last\.pt is a training's state; its weights are beside it, in model\.pt"):
+        load_weights(network, tmp_path / "last.pt")
+    with pytest.raises(ValueError, match=r"model\.pt: .*channels=16 \(this network: 8\)"):
+        load_weights(DIRNet(channels=8), path)
+    assert copy_model_state(other, network)[2] == []
