@@ -20,21 +20,28 @@ from dirnet.losses import FoldingLoss, RegistrationLoss
 from dirnet.networks import DIRNet
 
 SIZE = 256
-CHANNELS = 32  # of the shipped network
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the processor (default: all)")
+    parser.add_argument("--channels", type=int, default=32, help="of the network (default: 32, as shipped)")
     parser.add_argument("--seconds", type=float, default=3.0, help="spent on each line (default: 3)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    channels = options.channels
 
-    table = Table(title=f"{SIZE}x{SIZE}, {options.threads} threads, bfloat16 {bfloat16_pays('cpu')}")
+    table = Table(title=f"{SIZE}x{SIZE}, {channels} channels, {options.threads} threads")
     for heading in ("part", "batch", "median, ms", "IQR, ms", "ratio to the line above"):
         table.add_column(heading, justify="left" if heading == "part" else "right")
-    for group in (registration(1), registration(32), training(), layers(backward=False), layers(backward=True)):
+    for group in (
+        registration(1, channels),
+        registration(32, channels),
+        training(channels),
+        layers(backward=False),
+        layers(backward=True),
+    ):
         previous = None
         for name, batch, call in group:
             measured = Timer("call()", globals={"call": call}, num_threads=options.threads).blocked_autorange(
@@ -50,9 +57,9 @@ def main() -> None:
 Line = tuple[str, int, Callable[[], object]]
 
 
-def registration(batch: int) -> list[Line]:
+def registration(batch: int, channels: int) -> list[Line]:
     """Images in, displacement field and warped image out."""
-    plain = DIRNet(channels=CHANNELS, extra_convolutions=True).eval().to(memory_format=torch.channels_last)
+    plain = DIRNet(channels=channels, extra_convolutions=True).eval().to(memory_format=torch.channels_last)
     folded = plain.fold_normalization()
 
     def call(network: DIRNet, amp: bool) -> Callable[[], object]:
@@ -65,15 +72,15 @@ def registration(batch: int) -> list[Line]:
     return lines
 
 
-def training(batch: int = 32) -> list[Line]:
+def training(channels: int, batch: int = 32) -> list[Line]:
     """One iteration without its data: network, field, warp, loss, gradients and Adam."""
     pair = torch.rand(batch, 2, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
 
     def call(amp: bool, folding: bool) -> Callable[[], object]:
-        network = DIRNet(channels=CHANNELS, extra_convolutions=True).to(memory_format=torch.channels_last)
+        network = DIRNet(channels=channels, extra_convolutions=True).to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(network.parameters())
         inferer = RegistrationInferer(amp=amp, field=folding)
-        loss = RegistrationLoss(regularization=FoldingLoss() if folding else None, weight=20)
+        loss = RegistrationLoss(regularization=FoldingLoss() if folding else None, weight=5)
 
         def step() -> None:
             optimizer.zero_grad()
