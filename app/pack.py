@@ -8,7 +8,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import dirnet.engines
 import transforms.records
-from dirnet.files import refuse_overwriting, write_aside
+from dirnet.files import write_aside
 
 __all__ = ["pack"]
 
@@ -22,10 +22,11 @@ def pack(path: str | Path) -> Path:
         FileExistsError: when ``path`` exists.
     """
     path = Path(path)
-    refuse_overwriting(path)
+    if path.exists():
+        raise FileExistsError(f"'{path}' exists; choose another name, or delete it")
     bundle = Path(dirnet.engines.__file__).resolve().parents[1]
     # by name: a run made inside the bundle leaves pictures of patients there
-    sources = [bundle / name for name in ("LICENSE", "configs", "docs", "models/model.pt", "dirnet")]
+    sources = [bundle / name for name in ("LICENSE", "configs", "docs", "models", "dirnet")]
     with write_aside(path) as aside, ZipFile(aside, "w", ZIP_DEFLATED) as archive:
         for source in sources:
             _add(archive, source, Path("dirnet") / source.relative_to(bundle))
@@ -36,7 +37,7 @@ def pack(path: str | Path) -> Path:
 def _add(archive: ZipFile, source: Path, target: Path) -> None:
     for file in [source] if source.is_file() else sorted(source.rglob("*")):
         inside = file.relative_to(source)
-        if file.is_file() and "__pycache__" not in inside.parts:
+        if file.is_file() and "__pycache__" not in inside.parts and file.suffix != ".ts":
             archive.write(file, target / inside)
 
 

@@ -76,7 +76,8 @@ def records_of_split(records: list[Record], splits: str | Sequence[str]) -> list
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
         if not any(record["split"] == split for record in records):
-            raise ValueError(f"no record is in the split {split!r}; the {len(records)} records are of others")
+            found = ", ".join(f"{name} ({sum(record['split'] == name for record in records)})" for name in SPLITS)
+            raise ValueError(f"no record is in the split {split!r}; found: {found}")
     return [record for record in records if record["split"] in splits]
 
 

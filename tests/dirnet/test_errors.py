@@ -39,6 +39,18 @@ def test_other_programs_keep_their_hook(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     errors.show_cause_alone()
     assert sys.excepthook is sys.__excepthook__
-    monkeypatch.setattr(sys, "argv", ["/somewhere/monai/bundle/__main__.py"])
+    monkeypatch.setattr(sys, "argv", ["/somewhere/monai/bundle/__main__.py", "run"])
     errors.show_cause_alone()
     assert sys.excepthook is errors._report
+
+
+def test_an_option_that_no_config_has_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text('{"iterations": 5, "net": {"channels": 1}}')
+    (tmp_path / "b.json").write_text('{"net#channels": 2, "extra": 1}')
+    one, both = str(tmp_path / "a.json"), str([str(tmp_path / "a.json"), str(tmp_path / "b.json")])
+    errors.check_options(["run", "training", "--config_file", one, "--iterations", "-3", "--net#channels", "4"])
+    errors.check_options(["run", f"--config_file={both}", "--extra=2", "--meta_file", "x"])
+    with pytest.raises(ValueError, match=r"option --iteration; is it --iterations\?"):
+        errors.check_options(["run", "--config_file", one, "--iteration", "4"])
+    with pytest.raises(ValueError, match="option --extra"):
+        errors.check_options(["run", "--config_file", one, "--extra", "4"])

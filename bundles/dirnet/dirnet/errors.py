@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["check_flag", "show_cause_alone"]
+from monai.bundle import ConfigParser
+
+__all__ = ["check_flag", "check_options", "show_cause_alone"]
+
+# of `python -m monai.bundle run` itself
+RUN_OPTIONS = {
+    "run_id",
+    "init_id",
+    "final_id",
+    "config_file",
+    "meta_file",
+    "logging_file",
+    "tracking",
+    "args_file",
+    "workflow_type",
+}
 
 
 def show_cause_alone() -> None:
@@ -20,6 +38,27 @@ def show_cause_alone() -> None:
     """
     if Path(sys.argv[0]).parts[-3:] == ("monai", "bundle", "__main__.py"):
         sys.excepthook = _report
+        check_options(sys.argv[1:])
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Refuse an option that the configs on the same command line do not have: MONAI takes it, and nothing reads it.
+
+    Raises:
+        ValueError: names the option, and the one that it resembles.
+    """
+    options = [part[2:].split("=", 1)[0].replace("-", "_") for part in arguments if part.startswith("--")]
+    if "config_file" not in options:
+        return
+    place = next(i for i, part in enumerate(arguments) if part.startswith(("--config_file", "--config-file")))
+    value = arguments[place].partition("=")[2] or arguments[place + 1]
+    files = ast.literal_eval(value) if value.startswith(("[", "(")) else value.split(",")
+    known = {key.split("#")[0] for file in files for key in ConfigParser.load_config_file(file)}
+    for option in options:
+        name = option.split("#")[0].split("::")[0]
+        if name not in known | RUN_OPTIONS:
+            similar = "".join(f"; is it --{close}?" for close in difflib.get_close_matches(name, known, 1))
+            raise ValueError(f"no config has the key of the option --{option}{similar}")
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
