@@ -1,9 +1,11 @@
 """Data that tests share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from transforms.phantom import write_scd
 
@@ -20,3 +22,21 @@ def scd_dir():
     if not os.environ.get("SCD_DIR"):
         pytest.skip("SCD_DIR, the folder of the Sunnybrook Cardiac Data, is not set")
     return Path(os.environ["SCD_DIR"])
+
+
+@pytest.fixture
+def page():
+    """A page of headless Chromium; what it writes to its console, errors too, is in ``page.messages``."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine (Debian: apt install chromium)")
+    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.messages = []
+        page.on("console", lambda message: page.messages.append(message.text))
+        page.on("pageerror", lambda error: page.messages.append(str(error)))
+        page.on("requestfailed", lambda request: page.messages.append(request.url))
+        yield page
+        browser.close()

@@ -10,8 +10,18 @@ import torch
 from ignite.engine import Engine
 from monai.networks.utils import copy_model_state
 
-from dirnet.handlers import IntervalValidation, MeanScore, RegistrationTable, load_weights, lumen_dice, picture
-from dirnet.handlers.pictures import QuantilePictures, RegistrationPictures
+from dirnet.engines import RegistrationInferer
+from dirnet.handlers import (
+    IntervalValidation,
+    MeanScore,
+    RegistrationPictures,
+    RegistrationTable,
+    load_weights,
+    lumen_dice,
+    picture,
+    row_of_registration,
+    window_around,
+)
 from dirnet.networks import DIRNet
 
 
@@ -126,8 +136,37 @@ def test_picture_of_one_row_has_all_panels():
     assert [ax.get_title() for ax in figure.axes] == titles
 
 
-def test_quantiles_find_the_registration_in_its_list():
-    assert [QuantilePictures._item([["a", "b"], ["c", "d"]], index) for index in range(4)] == ["a", "b", "c", "d"]
+def test_a_registration_is_found_in_its_list_and_made():
+    names = ("moving", "fixed", "moving_lumen", "fixed_lumen")
+    lists = [
+        [
+            {**{name: torch.rand(1, 16, 16) for name in names}, "patient": f"{n}{k}", "slice": 0, "direction": ""}
+            for k in range(2)
+        ]
+        for n in range(2)
+    ]
+    still = DIRNet().eval()
+    rows = [row_of_registration(lists, index, still, RegistrationInferer(), "cpu") for index in range(4)]
+    assert [row["title"].split(",")[0] for row in rows] == ["00", "01", "10", "11"]
+    assert np.allclose(rows[3]["warped"], lists[1][1]["moving"][0], atol=1e-6)
+    assert (rows[3]["warped_lumen"] == (lists[1][1]["moving_lumen"][0].numpy() > 0.5)).all()
+
+
+@pytest.mark.parametrize(
+    ("where", "crop", "expected"),
+    [
+        ((10, 20), 8, (6, 14, 16, 24)),
+        ((0, 39), 8, (0, 8, 32, 40)),
+        ((10, 20), 100, (0, 30, 0, 40)),
+        (None, 8, (0, 30, 0, 40)),
+    ],
+)
+def test_window_lies_around_the_mask_and_in_the_image(where, crop, expected):
+    mask = np.zeros((30, 40))
+    if where:
+        mask[where] = 1
+    rows, columns = window_around(mask, mask.shape, crop)
+    assert (rows.start, rows.stop, columns.start, columns.stop) == expected
 
 
 def test_load_weights_names_what_is_wrong(tmp_path):

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from monai.bundle import ConfigParser
 
-__all__ = ["check_flag", "check_options", "show_cause_alone"]
+__all__ = ["cause_of", "check_flag", "check_options", "show_cause_alone"]
 
 # of `python -m monai.bundle run` itself
 RUN_OPTIONS = {
@@ -61,10 +61,15 @@ def check_options(arguments: Sequence[str]) -> None:
             raise ValueError(f"no config has the key of the option --{option}{similar}")
 
 
+def cause_of(error: BaseException) -> BaseException:
+    """What lies under the errors that MONAI wraps around one for each config expression and transform."""
+    while error.__cause__ is not None and str(error).startswith(("Failed to ", "applying transform")):
+        error = error.__cause__
+    return error
+
+
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    cause = error
-    while cause.__cause__ is not None and str(cause).startswith(("Failed to ", "applying transform")):
-        cause = cause.__cause__
+    cause = cause_of(error)
     if isinstance(cause, ValueError | OSError) and not os.environ.get("DIRNET_TRACEBACK"):
         print(f"error: {cause}", file=sys.stderr)
     else:

@@ -1,7 +1,14 @@
 """Handlers for Ignite's engines: checkpoints, progress, scores, pictures and result files."""
 
 from .checkpoints import TrainingState, check_run, load_weights
-from .pictures import QuantilePictures, RegistrationPictures, picture
+from .pictures import (
+    QuantilePictures,
+    RegistrationPictures,
+    picture,
+    row_of_registration,
+    save_picture,
+    window_around,
+)
 from .progress import Progress
 from .results import RegistrationWriter
 from .scores import MeanScore, RegistrationTable, lumen_dice, registration_loss, similarity
@@ -21,5 +28,8 @@ __all__ = [
     "lumen_dice",
     "picture",
     "registration_loss",
+    "row_of_registration",
+    "save_picture",
     "similarity",
+    "window_around",
 ]

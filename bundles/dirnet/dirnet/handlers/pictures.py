@@ -11,12 +11,22 @@ import torch
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from monai.data import list_data_collate
+from monai.inferers import Inferer
 from monai.networks import eval_mode
+from torch import nn
 
+from ..engines import PreparePair
 from ..files import write_aside
 from .scores import RegistrationTable
 
-__all__ = ["QuantilePictures", "RegistrationPictures", "picture", "save_picture"]
+__all__ = [
+    "QuantilePictures",
+    "RegistrationPictures",
+    "picture",
+    "row_of_registration",
+    "save_picture",
+    "window_around",
+]
 
 
 def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
@@ -32,7 +42,7 @@ def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
     axes = figure.subplots(len(rows), len(headings), squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         fixed, moving, warped = row["fixed"], row["moving"], row["warped"]
-        shown = _window(row, crop)
+        shown = window_around(row.get("fixed_lumen"), fixed.shape, crop)
         white = max(np.percentile(fixed[shown], 99.5), np.percentile(moving[shown], 99.5), 1e-3)
         for ax, image in zip(line, (fixed, moving, warped), strict=False):
             ax.imshow(image, cmap="gray", vmin=0, vmax=white)
@@ -73,16 +83,16 @@ def _draw_contours(line: Any, row: dict[str, Any]) -> None:
                 line[column].contour(row[name], levels=[0.5], colors=colour, linewidths=0.9)
 
 
-def _window(row: dict[str, Any], crop: int | None) -> tuple[slice, ...]:
-    """Rows and columns to show: a square of side ``crop`` around the fixed lumen, or the whole image."""
-    size, mask = row["fixed"].shape, row.get("fixed_lumen")
+def window_around(mask: np.ndarray | None, shape: Sequence[int], crop: int | None) -> tuple[slice, ...]:
+    """Rows and columns of a square of side ``crop`` around a mask (H, W), cut to the image's ``shape``; the whole image
+    without either."""
     if crop is None or mask is None or not mask.any():
-        return tuple(slice(0, n) for n in size)
+        return tuple(slice(0, n) for n in shape)
     starts = [
         int(np.clip(where.mean() - crop / 2, 0, max(0, n - crop)))
-        for where, n in zip(np.nonzero(mask), size, strict=True)
+        for where, n in zip(np.nonzero(mask), shape, strict=True)
     ]
-    return tuple(slice(start, min(start + crop, n)) for start, n in zip(starts, size, strict=True))
+    return tuple(slice(start, min(start + crop, n)) for start, n in zip(starts, shape, strict=True))
 
 
 def row_of(batch: Mapping[str, Any], output: Mapping[str, Any], index: int = 0) -> dict[str, Any]:
@@ -99,6 +109,24 @@ def row_of(batch: Mapping[str, Any], output: Mapping[str, Any], index: int = 0) 
     row: dict[str, Any] = {name: array.float().cpu().numpy() for name, array in arrays.items()}
     row["title"] = f"{batch['patient'][index]}, slice {int(batch['slice'][index])}\n{batch['direction'][index]}"
     return row
+
+
+def row_of_registration(
+    dataset: Sequence[list[Any]], index: int, network: nn.Module, inferer: Inferer, device: torch.device | str
+) -> dict[str, Any]:
+    """A row for :func:`picture`: registration ``index`` of a data set whose items are lists of equally many, made now.
+
+    Args:
+        dataset: of :class:`transforms.pairing.PairPhasesd`'s lists.
+        index: counted through these lists, as in an evaluation's table.
+        network, inferer, device: what registers, and where.
+    """
+    number = len(dataset[0])
+    batch = list_data_collate([dataset[index // number][index % number]])
+    inputs, target, _, options = PreparePair()(batch, device)
+    with torch.inference_mode(), eval_mode(network):
+        prediction = inferer(inputs, network, **options)
+    return row_of(batch, {"image": inputs, "label": target, "pred": prediction})
 
 
 class RegistrationPictures:
@@ -164,16 +192,8 @@ class QuantilePictures:
         for quantile in self.quantiles:
             index = order[round(quantile * (len(order) - 1))]
             # once more, rather than to keep the images of all registrations until it is known which are shown
-            batch = list_data_collate([self._item(engine.data_loader.dataset, index)])
-            inputs, target, _, options = engine.prepare_batch(batch, engine.state.device)
-            with torch.inference_mode(), eval_mode(engine.network):
-                prediction = engine.inferer(inputs, engine.network, **options)
-            row = row_of(batch, {"image": inputs, "label": target, "pred": prediction})
+            row = row_of_registration(
+                engine.data_loader.dataset, index, engine.network, engine.inferer, engine.state.device
+            )
             rows.append({**row, "title": f"{row['title']}, Dice {dice[index]:.2f}"})
         save_picture(picture(rows, crop=128), self.path)
-
-    @staticmethod
-    def _item(dataset: Sequence[list[Any]], index: int) -> Any:
-        """The registration ``index`` of a data set whose items are lists of equally many registrations."""
-        number = len(dataset[0])
-        return dataset[index // number][index % number]

@@ -1,0 +1,85 @@
+"""The paper's experiments: ``python -m app.experiments table1`` and ``python -m app.experiments mnist``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dirnet.errors import cause_of
+
+from . import methods, mnist, table1
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+OutputDir = Annotated[Path, typer.Option("--output_dir", help="Results; what is finished there is not done again.")]
+
+
+@app.command("table1")
+def table1_command(
+    dataset_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset_dir",
+            envvar="SCD_DIR",
+            help="Folder in SCD's layout, or a datalist JSON; without it, the beating-heart phantom.",
+        ),
+    ] = None,
+    output_dir: OutputDir = Path("runs/table1"),
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", min=10, help="Of each training: 10,000, or 600 on the phantom.")
+    ] = None,
+    rows: Annotated[
+        str, typer.Option("--rows", help="Which, separated by commas. All: " + ", ".join(methods.METHODS) + ".")
+    ] = ",".join(methods.METHODS),
+    seed: Annotated[int, typer.Option("--seed", help="Of each training.")] = 0,
+) -> None:
+    """Train the paper's networks, register the validation and the test split by each and by elastix, and compare.
+
+    Stop it whenever you like: the same command goes on where it was.
+
+    Example: python -m app.experiments table1 --dataset_dir ~/data/scd --rows before,elastix,bl,c1
+    """
+    table1.run(dataset_dir or None, output_dir, iterations, methods.choose(rows), seed)
+
+
+@app.command("mnist")
+def mnist_command(
+    dataset_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--dataset_dir",
+            envvar="MNIST_DIR",
+            help="Folder of MNIST's four idx files, gzipped or not; without it, scikit-learn's small digits.",
+        ),
+    ] = None,
+    output_dir: OutputDir = Path("runs/mnist"),
+    iterations: Annotated[int, typer.Option("--iterations", min=10, help="Of each training.")] = 5000,
+    digits: Annotated[str, typer.Option("--digits", help="Which, separated by commas.")] = "0,1,2,3,4,5,6,7,8,9",
+    seed: Annotated[int, typer.Option("--seed", help="Of each training, and of the fixed digits.")] = 0,
+) -> None:
+    """Train a network for each digit, and register the test digits of a class onto one of them.
+
+    Stop it whenever you like: the same command goes on where it was.
+
+    Example: python -m app.experiments mnist --dataset_dir ~/data/mnist
+    """
+    mnist.run(dataset_dir, output_dir, iterations, mnist.choose(digits), seed)
+
+
+def main() -> None:
+    try:
+        app()
+    except Exception as error:
+        cause = cause_of(error)
+        if not isinstance(cause, ValueError | OSError) or os.environ.get("DIRNET_TRACEBACK"):
+            raise
+        typer.echo(f"error: {cause}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Table 1 in small, end to end: stopped twice, taken up again, and its page in a browser."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+ROWS = ("before", "elastix", "bl")
+
+
+def options(data, folder):
+    return ("table1", "--dataset_dir", data, "--output_dir", folder, "--iterations", 20, "--rows", ",".join(ROWS))
+
+
+def stop_once_there(process, path):
+    end = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.stdout.read()[-3000:]
+        assert time.monotonic() < end, f"no {path}"
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def experiment(start, run, phantom_dir, tmp_path_factory):
+    """An experiment that was killed in its training and in its evaluations: its folder, when what was finished then had
+    been written, and the last output."""
+    folder = tmp_path_factory.mktemp("experiment")
+    arguments = options(phantom_dir, folder)
+    stop_once_there(start(*arguments), folder / "training" / "bl" / "last.pt")
+    assert not (folder / "training" / "bl" / "model_final.pt").exists()
+    stop_once_there(start(*arguments), folder / "evaluation" / "test" / "elastix" / "registrations.csv")
+    finished = [folder / "training" / "bl" / "model_final.pt", *folder.glob("evaluation/*/before/registrations.csv")]
+    written = {path: path.stat().st_mtime_ns for path in finished}
+    return folder, written, run(*arguments)
+
+
+def test_what_was_finished_is_kept(experiment):
+    folder, written, output = experiment
+    assert len(written) == 3
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert "BL: trained before, kept" in output
+    assert "no registration, test split: registered before, kept" in output
+    assert torch.load(folder / "training" / "bl" / "last.pt")["iteration"] == 20
+
+
+def test_every_registration_of_every_method_is_in_the_tables(experiment):
+    folder, _, _ = experiment
+    rows = pd.read_csv(folder / "registrations.csv")
+    assert rows.groupby(["split", "method"]).size().to_dict() == {
+        (split, method): 4 for split in ("test", "validation") for method in ROWS
+    }
+    before = rows[rows["method"] == "before"]
+    assert (before["dice"] == before["dice_before"]).all()
+    summary = pd.read_csv(folder / "table1.csv").set_index(["split", "method"])
+    test = rows[rows["split"] == "test"].groupby("method")
+    for method in ROWS:
+        assert summary.loc[("test", method), "dice_mean"] == pytest.approx(
+            test.get_group(method)["dice"].mean(), rel=1e-5
+        )
+    means = summary.loc["test"]["dice_mean"]
+    assert means["elastix"] > means["before"] + 0.05
+    assert summary.loc[("test", "elastix"), "milliseconds_median"] > summary.loc[("test", "bl"), "milliseconds_median"]
+    text = (folder / "table1.md").read_text()
+    assert f"| elastix, as in the paper | {means['elastix']:.3f} ± " in text
+    assert "- iterations: 20\n" in text
+
+
+def test_figures_are_there(experiment):
+    folder, _, _ = experiment
+    names = {"comparison", "dice_boxes", "dice_by_motion", "learning_curves", "worst_to_best"}
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == names
+    assert all(path.stat().st_size > 10_000 for path in (folder / "figures").glob("*.png"))
+
+
+def test_other_settings_are_refused(experiment, run, phantom_dir):
+    folder, written, _ = experiment
+    arguments = [30 if part == 20 else part for part in options(phantom_dir, folder)]
+    output = run(*arguments, fails=True)
+    assert output.strip().endswith("iterations 20 (now 30); choose another folder")
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_wrong_rows_and_folders_are_named(run, tmp_path):
+    output = run("table1", "--rows", "bl,d9", "--output_dir", tmp_path / "out", fails=True)
+    assert "error: rows must be some of before,elastix," in output
+    output = run("table1", "--dataset_dir", tmp_path / "nowhere", "--output_dir", tmp_path / "out", fails=True)
+    assert output.strip() == f"error: dataset_dir '{tmp_path / 'nowhere'}' does not exist"
+    assert not (tmp_path / "out").exists()
+
+
+def test_page_in_a_browser(experiment, page):
+    folder, _, _ = experiment
+    page.goto((folder / "report.html").as_uri())
+    assert page.locator("h2").first.inner_text() == "See for yourself"
+    assert page.locator("table").count() == 4  # test, against elastix, against BL, validation
+    broken = page.eval_on_selector_all("img", "images => images.filter(image => !image.naturalWidth).length")
+    assert broken == 0
+
+    shown, fixed = page.locator("#shown-image"), page.locator("#fixed-image")
+    first = shown.get_attribute("src")
+    page.select_option("#shown", label="moving frame, not registered")
+    assert shown.get_attribute("src") != first
+    moving = page.locator("#dice").inner_text()
+    page.select_option("#shown", label="elastix, as in the paper")
+    assert float(page.locator("#dice").inner_text()) > float(moving)
+
+    source, contour = fixed.get_attribute("src"), page.locator("#fixed-contour").get_attribute("d")
+    page.select_option("#case", index=1)
+    assert fixed.get_attribute("src") != source
+    assert page.locator("#fixed-contour").get_attribute("d") != contour
+
+    page.locator("#slide").focus()
+    page.keyboard.press("Home")
+    assert shown.evaluate("image => image.style.clipPath") == "inset(0px 100% 0px 0px)"
+    page.uncheck("#contours-on")
+    assert not page.locator("#contours").is_visible()
+    page.check("#difference")
+    assert shown.evaluate("image => image.style.mixBlendMode") == "difference"
+    page.uncheck("#difference")
+
+    page.click("#blink")
+    seen = {shown.is_visible() for _ in range(15) if page.wait_for_timeout(100) is None}
+    assert seen == {True, False}
+    page.click("#blink")
+    assert shown.is_visible()
+    assert page.messages == []
