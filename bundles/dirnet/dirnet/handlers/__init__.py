@@ -1,6 +1,6 @@
 """Handlers for Ignite's engines: checkpoints, progress, scores, pictures and result files."""
 
-from .checkpoints import TrainingState, check_run, load_weights
+from .checkpoints import TrainingState, check_run, load_network, load_weights
 from .pictures import (
     QuantilePictures,
     RegistrationPictures,
@@ -24,6 +24,7 @@ __all__ = [
     "RegistrationWriter",
     "TrainingState",
     "check_run",
+    "load_network",
     "load_weights",
     "lumen_dice",
     "picture",

@@ -15,8 +15,9 @@ from torch import nn
 
 from ..errors import check_flag
 from ..files import write_aside
+from ..networks import DIRNet
 
-__all__ = ["TrainingState", "check_run", "load_weights"]
+__all__ = ["TrainingState", "check_run", "load_network", "load_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,20 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: {error}") from error
     return network
+
+
+def load_network(path: str | Path) -> DIRNet:
+    """The network of a checkpoint, built as the checkpoint's own definition says, with its weights, in eval mode.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load_weights`.
+    """
+    state = _load(path)
+    if "_extra_state" not in state:
+        raise ValueError(f"{path} holds no definition of a DIRNet; expected a model.pt that its training has written")
+    definition = json.loads(bytes(state["_extra_state"].tolist()).decode())
+    network = DIRNet(**{key: value for key, value in definition.items() if value is not None})
+    return load_weights(network, path).eval()
 
 
 def _load(path: str | Path) -> Any:

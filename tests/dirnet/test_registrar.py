@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from monai.data import MetaTensor
+from monai.transforms import LoadImage
+
+from dirnet.images import as_image, pixels
+from dirnet.layers import warp
+from dirnet.metrics import dice
+from dirnet.networks import DIRNet
+from dirnet.registrar import Registrar
+from transforms.cine import scale_intensity
+from transforms.phantom import Phantom
+
+
+@pytest.fixture(scope="module")
+def network():
+    """An untrained network that moves an image by some pixels, not everywhere alike."""
+    torch.manual_seed(0)
+    network = DIRNet(poolings=3)
+    torch.nn.init.normal_(network.regressor[-1].weight, std=5)
+    torch.nn.init.constant_(network.regressor[-1].bias, 1)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def registrar(network):
+    registrar = Registrar(network, "cpu")
+    registrar.amp = False
+    return registrar
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).random((2, 48, 60), np.float32) * 1000 - 200
+
+
+def test_field_and_warp_are_the_networks(registrar, network, images):
+    found = registrar.register(*images)
+    pair = torch.from_numpy(np.stack([scale_intensity(image) for image in images]))[None]
+    with torch.no_grad():
+        ddf = network(pair)
+    assert np.allclose(found.ddf, ddf[0], atol=1e-4)
+    assert np.abs(found.ddf).max() > 1
+    expected = warp(torch.from_numpy(images[:1])[None], ddf)[0, 0]
+    assert np.allclose(found.warped, expected, atol=0.05)  # of intensities of 1,000
+    assert found.control_points.shape == (2, 6, 8)
+    assert -1 <= found.ncc_after <= 1
+    assert found.ncc_before == pytest.approx(np.corrcoef(*pair[0].flatten(1))[0, 1], abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["array", "channel", "tensor", "meta", "sitk", "file"])
+def test_all_kinds_of_image_give_the_same_field(registrar, images, tmp_path, kind):
+    def convert(image):
+        if kind == "file":
+            sitk.WriteImage(sitk.GetImageFromArray(image), tmp_path / "image.nii.gz")
+            return tmp_path / "image.nii.gz"
+        convert = {
+            "array": np.asarray,
+            "channel": lambda image: image[None],
+            "tensor": torch.from_numpy,
+            "meta": lambda image: MetaTensor(image[None], affine=torch.eye(4)),
+            "sitk": sitk.GetImageFromArray,
+        }
+        return convert[kind](image)
+
+    expected = registrar.register(*images).ddf
+    assert np.allclose(registrar.register(convert(images[0]), images[1]).ddf, expected, atol=1e-4)
+
+
+def test_a_metatensor_lies_where_its_file_does(tmp_path):
+    image = sitk.GetImageFromArray(np.random.default_rng(0).random((1, 12, 20), np.float32))
+    image.SetSpacing((1.2, 0.7, 8))
+    image.SetOrigin((-30, 12, 7))
+    image.SetDirection(np.array([[0, 0.6, 0.8], [1, 0, 0], [0, 0.8, -0.6]]).ravel().tolist())
+    sitk.WriteImage(image, tmp_path / "slice.nii.gz")
+    loaded = as_image(LoadImage(image_only=True, ensure_channel_first=True)(tmp_path / "slice.nii.gz"))
+    array = pixels(loaded)
+    for column, row in ((0, 0), (5, 3), (19, 11)):
+        # MONAI has x first, so the array's axes are swapped; the point in space is the same
+        assert array[column, row] == pytest.approx(image[column, row, 0])
+        expected = image.TransformIndexToPhysicalPoint((column, row, 0))
+        assert loaded.TransformIndexToPhysicalPoint((row, column, 0)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_warped_image_lies_on_the_fixed_one(registrar, images):
+    moving, fixed = (sitk.GetImageFromArray(image[None]) for image in images)
+    fixed.SetOrigin((5, 6, 7))
+    fixed.SetSpacing((1.5, 1.1, 8))
+    found = registrar.register(moving, fixed)
+    assert found.warped_image.GetOrigin() == (5, 6, 7)
+    assert np.array_equal(sitk.GetArrayFromImage(found.warped_image)[0], found.warped)
+
+
+def test_a_cine_is_registered_frame_by_frame_from_the_drawn_one(registrar):
+    phantom = Phantom(0, (64, 80), phases=6, slices=1)
+    cine = phantom.cine(0)
+    mask = phantom.lumen(0, 2)
+    found = registrar.propagate(cine, mask, frame=2)
+    assert np.array_equal(found.masks[2], mask > 0)
+    assert not found.ddf[2].any()
+    scaled = scale_intensity(cine)
+    pair = torch.from_numpy(scaled[[2, 4]])[None]
+    with torch.no_grad():
+        ddf = registrar.network(pair)
+    assert np.allclose(found.ddf[4], ddf[0], atol=1e-4)
+    assert found.masks.shape == cine.shape
+    warped = (warp(torch.from_numpy(mask).float()[None, None], ddf) > 0.5)[0, 0]
+    assert np.array_equal(found.masks[4], warped)
+    assert (found.ncc_before[2], found.ncc_after[2]) == pytest.approx((1, 1))
+
+
+def test_shipped_weights_follow_a_phantom():
+    phantom = Phantom(3, (128, 128), phases=8, slices=1)
+    cine = phantom.cine(0)
+    masks = torch.stack([torch.as_tensor(phantom.lumen(0, phase)) for phase in range(8)])[:, None]
+    found = Registrar.load().propagate(cine, masks[0, 0].numpy(), frame=0)
+    before = dice(masks[:1].expand_as(masks), masks)
+    after = dice(torch.from_numpy(found.masks)[:, None], masks)
+    assert after.min() > 0.8
+    assert after.mean() > before.mean() + 0.05
+
+
+def test_threads_share_a_network(registrar, images):
+    rng = np.random.default_rng(1)
+    pairs = [rng.random((2, 48, 60), np.float32) for _ in range(12)]
+    expected = [registrar.register(*pair).ddf for pair in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda pair: registrar.register(*pair).ddf, pairs))
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
+
+
+def test_a_checkpoint_says_which_network_it_is_of(network, tmp_path):
+    (tmp_path / "training").mkdir()
+    torch.save(network.state_dict(), tmp_path / "training" / "model.pt")
+    loaded = Registrar.load(tmp_path / "training").network
+    assert loaded.definition == network.definition
+    assert Registrar.load().network.definition["channels"] == 32
+    with pytest.raises(
+        FileNotFoundError, match=r"holds no models/model\.pt of a bundle and no model\.pt of a training"
+    ):
+        Registrar.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Registrar.load(tmp_path / "nowhere.pt")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"other\.pt holds no definition of a DIRNet"):
+        Registrar.load(tmp_path / "other.pt")
+    (tmp_path / "text.pt").write_text(json.dumps({}))
+    with pytest.raises(ValueError, match=r"text\.pt is not a checkpoint of tensors, or is damaged"):
+        Registrar.load(tmp_path / "text.pt")
+
+
+def test_wrong_input_is_named(registrar, images):
+    with pytest.raises(ValueError, match=r"moving and fixed differ in size .*moving has 48x60, fixed has 40x60"):
+        registrar.register(images[0], images[1][:40])
+    with pytest.raises(ValueError, match=r"fixed: expected one slice \(H, W\), found an array of \(2, 48, 60\)"):
+        registrar.register(images[0], images)
+    with pytest.raises(ValueError, match="moving: holds values that are not finite"):
+        registrar.register(np.full((48, 60), np.nan), images[0])
+    with pytest.raises(ValueError, match="frame must be 0 to 1, got 2"):
+        registrar.propagate(images, images[0] > 0, 2)
+    with pytest.raises(ValueError, match="frame must be 0 to 1, got -1"):
+        registrar.propagate(images, images[0] > 0, -1)
+    with pytest.raises(ValueError, match="the mask is empty"):
+        registrar.propagate(images, np.zeros((48, 60)), 0)
+    with pytest.raises(ValueError, match="mask of 48x50, images of 48x60"):
+        registrar.propagate(images, np.ones((48, 50)), 0)
+    with pytest.raises(ValueError, match="expected the mask of one structure"):
+        registrar.propagate(images, np.arange(2880).reshape(48, 60), 0)
+    with pytest.raises(ValueError, match=r"expected a cine \(T, H, W\) of two frames or more"):
+        registrar.propagate(images[:1], images[0] > 0, 0)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from transforms.cine_files import read_cine_stack, read_drawn
+from transforms.phantom import Phantom
+from transforms.records import read_records
+
+
+@pytest.fixture(scope="module")
+def folder(phantom_dir):
+    """The DICOM files of one phantom: 2 slices of 20 frames."""
+    return Path(read_records(phantom_dir, "")[0]["frames"][0]).parent
+
+
+@pytest.fixture(scope="module")
+def cine(folder):
+    return read_cine_stack(folder)
+
+
+def write_nifti(path, array, like, spacing=None):
+    """(S, H, W) on the slices of a cine."""
+    volume = sitk.GetImageFromArray(array)
+    volume.SetOrigin(like.grids[0].GetOrigin())
+    volume.SetDirection(like.grids[0].GetDirection())
+    volume.SetSpacing(like.grids[0].GetSpacing())
+    sitk.WriteImage(volume, path)
+    return path
+
+
+def test_a_series_in_order_of_place_and_time(folder, cine):
+    assert cine.images.shape == (2, 20, 48, 64)
+    headers = [[pydicom.dcmread(path) for path in frames] for frames in cine.files]
+    for slice_, frames in enumerate(headers):
+        assert [int(frame.InstanceNumber) for frame in frames] == list(range(20 * slice_ + 1, 20 * slice_ + 21))
+        assert np.array_equal(cine.images[slice_, 7], frames[7].pixel_array)
+        point = cine.grids[slice_].TransformIndexToPhysicalPoint((0, 0, 0))
+        assert point == pytest.approx(list(frames[0].ImagePositionPatient))
+    step = np.subtract(headers[1][0].ImagePositionPatient, headers[0][0].ImagePositionPatient)
+    assert cine.distance == pytest.approx(np.linalg.norm(step), abs=0.01)
+    assert cine.spacing == tuple(headers[0][0].PixelSpacing)
+
+
+def test_nifti_of_slices_and_of_one_slice(tmp_path):
+    array = np.random.default_rng(0).random((5, 3, 12, 20), np.float32)  # time, slice, y, x
+    image = sitk.JoinSeries([sitk.GetImageFromArray(volume) for volume in array])
+    image.SetSpacing((1.5, 1.2, 9, 40))
+    sitk.WriteImage(image, tmp_path / "cine.nii.gz")
+    cine = read_cine_stack(tmp_path / "cine.nii.gz")
+    assert np.array_equal(cine.images, array.transpose(1, 0, 2, 3))
+    assert (cine.spacing, cine.distance) == (pytest.approx((1.2, 1.5)), pytest.approx(9))
+    sitk.WriteImage(sitk.GetImageFromArray(array[:, 0]), tmp_path / "slice.nii.gz")
+    slice_ = read_cine_stack(tmp_path / "slice.nii.gz")
+    assert np.array_equal(slice_.images[0], array[:, 0])
+    assert slice_.distance is None
+
+
+def test_what_is_drawn_is_found_by_its_place(cine, tmp_path):
+    drawn = np.zeros((2, 48, 64), np.uint8)
+    drawn[0, 10:20, 30:50] = 3
+    drawn[1, 12:18, 33:40] = 3
+    path = write_nifti(tmp_path / "drawn.nii.gz", drawn, cine)
+    assert np.array_equal(read_drawn(path, cine, 0), drawn > 0)
+    one = write_nifti(tmp_path / "one.nii.gz", drawn[:1], cine)
+    assert np.array_equal(read_drawn(one, cine, 0), np.stack([drawn[0] > 0, np.zeros((48, 64), bool)]))
+    image = sitk.ReadImage(str(path))
+    flipped = sitk.Flip(image, (True, False, True))  # other order of pixels and slices, same place
+    sitk.WriteImage(flipped, tmp_path / "flipped.nii.gz")
+    assert np.array_equal(read_drawn(tmp_path / "flipped.nii.gz", cine, 0), drawn > 0)
+
+
+def test_a_mask_over_time_gives_its_frame(tmp_path):
+    cine_file, mask_file = tmp_path / "cine.nii.gz", tmp_path / "mask.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(np.random.default_rng(0).random((6, 12, 20), np.float32)), cine_file)
+    masks = np.zeros((6, 12, 20), np.uint8)
+    masks[4, 3:6, 8:12] = 1
+    sitk.WriteImage(sitk.GetImageFromArray(masks), mask_file)
+    cine = read_cine_stack(cine_file)
+    assert np.array_equal(read_drawn(mask_file, cine, 4)[0], masks[4] > 0)
+    with pytest.raises(ValueError, match=r"mask\.nii\.gz: nothing is drawn"):
+        read_drawn(mask_file, cine, 3)
+
+
+def test_a_contour_on_a_cine_of_one_slice(phantom_dir, folder, tmp_path):
+    record = read_records(phantom_dir, "")[0]
+    for path in record["frames"]:
+        shutil.copy(path, tmp_path)
+    cine = read_cine_stack(tmp_path)
+    mask = read_drawn(record["lumen"][record["ed"]], cine, record["ed"])[0]
+    truth = Phantom(0, (48, 64), slices=2).lumen(0, record["ed"]) > 0
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
+    with pytest.raises(ValueError, match="a cine of 2 slices takes a NIfTI file"):
+        read_drawn(record["lumen"][record["ed"]], read_cine_stack(folder), record["ed"])
+
+
+def test_what_is_no_cine_is_named(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="'nowhere' does not exist"):
+        read_cine_stack("nowhere")
+    with pytest.raises(FileNotFoundError, match="holds no DICOM file"):
+        read_cine_stack(tmp_path)
+    shutil.copytree(folder, tmp_path / "series")
+    files = sorted((tmp_path / "series").iterdir())
+    files[3].unlink()
+    with pytest.raises(ValueError, match="expected slices of equally many frames, two or more; found 1 of 19, 1 of 20"):
+        read_cine_stack(tmp_path / "series")
+    other = pydicom.dcmread(files[0])
+    other.SeriesInstanceUID = "1.2.3"
+    other.save_as(tmp_path / "series" / "other.dcm")
+    with pytest.raises(ValueError, match="expected the files of one series, found 2"):
+        read_cine_stack(tmp_path / "series")
+    (tmp_path / "damaged.nii.gz").write_bytes(b"\x1f\x8b" + bytes(50))
+    with pytest.raises(ValueError, match=r"damaged\.nii\.gz: cannot be read as NIfTI"):
+        read_cine_stack(tmp_path / "damaged.nii.gz")

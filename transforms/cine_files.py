@@ -1,0 +1,226 @@
+"""A whole short-axis cine, all slices and frames, from a folder of DICOM or a NIfTI file; and what is drawn on it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from pydicom.errors import InvalidDicomError
+
+from .cine import read_image, read_mask
+
+__all__ = ["CineStack", "read_cine_stack", "read_drawn"]
+
+
+@dataclass(frozen=True)
+class CineStack:
+    """A cine of one slice or several.
+
+    Attributes:
+        images: (S, T, H, W) float32, intensities as stored; slices by their place along their normal, frames by time.
+        grids: of each slice, a SimpleITK image (W, H, 1) without content of its own: its place in space.
+        spacing: [row mm, column mm].
+        distance: between the middles of neighbouring slices in mm: their places', or the thickness where there is one
+            slice; None where neither is known.
+        times: (T,) ms after the first frame's trigger; None where unknown.
+        files: the DICOM file of each slice and frame; empty for NIfTI.
+    """
+
+    images: np.ndarray
+    grids: list[sitk.Image]
+    spacing: tuple[float, float]
+    distance: float | None
+    times: np.ndarray | None = None
+    files: list[list[Path]] = field(default_factory=list)
+
+
+def read_cine_stack(path: str | Path) -> CineStack:
+    """Read a folder with the DICOM files of one series, or a NIfTI file (x, y, time) or (x, y, slice, time).
+
+    Raises:
+        FileNotFoundError: when there is nothing there.
+        ValueError: when it is no cine: several series, slices of different numbers of frames or not parallel, a file
+            that cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_series(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"cine '{path}' does not exist; expected a folder of DICOM files or a NIfTI file")
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return _read_nifti(path)
+    raise ValueError(f"{path}: expected a folder of DICOM files, or a NIfTI file (.nii, .nii.gz)")
+
+
+def read_drawn(path: str | Path, cine: CineStack, frame: int) -> np.ndarray:
+    """What was drawn on one frame of a cine, on each slice: bool (S, H, W).
+
+    Args:
+        path: a NIfTI file of one structure, placed in space as the cine is: (x, y), (x, y, slice) or, of which
+            ``frame`` is taken, (x, y, slice, time); or, for a cine of one slice, a picture or SCD's contour text.
+        cine: on which it was drawn.
+        frame: index in time.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it cannot be read, does not fit the cine, holds several structures or nothing.
+    """
+    path = Path(path)
+    slices, _, height, width = cine.images.shape
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        if slices != 1:
+            raise ValueError(f"{path}: a cine of {slices} slices takes a NIfTI file of what is drawn on them")
+        masks = read_mask(path, (height, width))[None] != 0
+    else:
+        masks = _read_drawn_nifti(path, cine, frame)
+    if not masks.any():
+        raise ValueError(f"{path}: nothing is drawn where the cine's slices lie")
+    return masks
+
+
+def _read_drawn_nifti(path: Path, cine: CineStack, frame: int) -> np.ndarray:
+    volume = _read_itk(path)
+    slices, frames, height, width = cine.images.shape
+    if volume.GetDimension() == 4:
+        if volume.GetSize()[3] != frames:
+            raise ValueError(f"{path}: drawn on {volume.GetSize()[3]} frames; the cine has {frames}")
+        volume = volume[..., frame]
+    elif slices == 1 and volume.GetSize() == (width, height, frames):  # (x, y, time), as the cine may have it
+        volume = sitk.GetImageFromArray(sitk.GetArrayFromImage(volume)[frame])
+    if volume.GetDimension() == 2:
+        array = sitk.GetArrayFromImage(volume)
+        if slices != 1 or array.shape != (height, width):
+            raise ValueError(
+                f"{path}: one slice of {array.shape[0]}x{array.shape[1]} pixels (rows x columns); the cine has "
+                f"{slices} of {height}x{width}"
+            )
+        masks = array[None]
+    else:
+        masks = np.stack([_on_grid(volume, grid) for grid in cine.grids])
+    values = np.unique(masks[masks != 0])
+    if len(values) > 1:
+        raise ValueError(f"{path}: expected one structure, 0 and one other value; found 0 and {values}")
+    return masks != 0
+
+
+def _on_grid(volume: sitk.Image, grid: sitk.Image) -> np.ndarray:
+    """A volume's nearest values on a slice's grid: its own pixels, where the two are drawn on the same one."""
+    volume = sitk.ConstantPad(volume, [0, 0, 1], [0, 0, 1])  # ITK has a volume of one slice hold its own plane alone
+    sampled = sitk.Resample(volume, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0, volume.GetPixelID())
+    return sitk.GetArrayFromImage(sampled)[0]
+
+
+def _read_itk(path: Path) -> sitk.Image:
+    if not path.is_file():
+        raise FileNotFoundError(f"file '{path}' does not exist")
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path}: cannot be read as NIfTI: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _read_nifti(path: Path) -> CineStack:
+    image = _read_itk(path)
+    size = image.GetSize()
+    if image.GetNumberOfComponentsPerPixel() != 1 or len(size) not in (3, 4) or size[-1] < 2:
+        raise ValueError(f"{path}: expected a cine (x, y, time) or (x, y, slice, time), found {size}")
+    array = sitk.GetArrayFromImage(image).astype(np.float32)  # (T, y, x) or (T, slice, y, x)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: holds values that are not finite")
+    if len(size) == 4:
+        volume, images = image[..., 0], array.transpose(1, 0, 2, 3)
+        distance = image.GetSpacing()[2]
+    else:
+        volume, images, distance = image[:, :, :1], array[None], None  # the third axis is time
+    grids = [volume[:, :, k : k + 1] for k in range(volume.GetSize()[2])]
+    column, row = image.GetSpacing()[:2]
+    return CineStack(np.ascontiguousarray(images), grids, (row, column), distance)
+
+
+def _read_series(folder: Path) -> CineStack:
+    headers = _headers(folder)
+    normal = np.cross(*np.reshape(headers[0][1].ImageOrientationPatient, (2, 3)).astype(float))
+    slices = defaultdict(list)
+    for path, header in headers:
+        if not np.allclose(header.ImageOrientationPatient, headers[0][1].ImageOrientationPatient, atol=1e-3):
+            raise ValueError(f"{path}: its slice is not parallel to that of {headers[0][0]}")
+        # to 0.01 mm: places of the frames of a slice may differ by rounding
+        place = round(float(np.dot(normal, np.array(header.ImagePositionPatient, float))), 2)
+        slices[place].append((path, header))
+    counts = Counter(len(frames) for frames in slices.values())
+    if len(counts) > 1 or set(counts) == {1}:
+        raise ValueError(
+            f"{folder}: expected slices of equally many frames, two or more; found "
+            + ", ".join(f"{slices_} of {frames}" for frames, slices_ in sorted(counts.items()))
+        )
+    ordered = [sorted(slices[place], key=_time) for place in sorted(slices)]
+    files = [[path for path, _ in frames] for frames in ordered]
+    images = [[_frame(path) for path in frames] for frames in files]
+    if len({image.shape for frames in images for image in frames}) > 1:
+        raise ValueError(f"{folder}: its images differ in size")
+    first = ordered[0][0][1]
+    places = np.array(sorted(slices))
+    thickness = first.get("SpacingBetweenSlices") or first.get("SliceThickness")
+    distance = float(np.diff(places).mean()) if len(places) > 1 else thickness and float(thickness)
+    times = [frame.get("TriggerTime") for _, frame in ordered[0]]
+    return CineStack(
+        np.array(images, np.float32),
+        [_grid(frames[0][1]) for frames in ordered],
+        tuple(map(float, first.PixelSpacing)),
+        distance,
+        None if None in times else np.array(times, float),
+        files,
+    )
+
+
+def _headers(folder: Path) -> list[tuple[Path, pydicom.Dataset]]:
+    headers = []
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+        except InvalidDicomError:
+            continue  # such as a DICOMDIR's neighbours, thumbnails
+        missing = [
+            name
+            for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "InstanceNumber")
+            if header.get(name) in (None, "")
+        ]
+        if missing:
+            raise ValueError(f"{path}: a frame of a cine needs {', '.join(missing)}")
+        headers.append((path, header))
+    if not headers:
+        raise FileNotFoundError(f"'{folder}' holds no DICOM file")
+    series = Counter(header.get("SeriesInstanceUID") for _, header in headers)
+    if len(series) > 1:
+        raise ValueError(
+            f"{folder}: expected the files of one series, found {len(series)} series; put each in a folder"
+        )
+    return headers
+
+
+def _time(item: tuple[Path, pydicom.Dataset]) -> tuple[float, int]:
+    header = item[1]
+    return float(header.get("TriggerTime") or 0), int(header.InstanceNumber)
+
+
+def _frame(path: Path) -> np.ndarray:
+    image, _ = read_image(path)
+    if image.ndim != 2:
+        raise ValueError(f"{path}: expected one frame, found {len(image)}")
+    return image
+
+
+def _grid(header: pydicom.Dataset) -> sitk.Image:
+    row_step, column_step = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
+    grid = sitk.Image(int(header.Columns), int(header.Rows), 1, sitk.sitkUInt8)
+    row, column = map(float, header.PixelSpacing)
+    thickness = header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1.0
+    grid.SetSpacing((column, row, float(thickness)))
+    grid.SetOrigin(tuple(map(float, header.ImagePositionPatient)))
+    direction = np.stack([row_step, column_step, np.cross(row_step, column_step)], axis=1)
+    grid.SetDirection(direction.ravel().tolist())
+    return grid
