@@ -15,7 +15,7 @@ from dirnet.handlers import row_of_registration
 __all__ = ["METHODS", "Method", "Workplace", "choose"]
 
 CONFIGS = Path(dirnet.__file__).parents[1] / "configs"
-PEERS = Path(__file__).parent / "configs"
+OVERLAYS = Path(__file__).parent / "configs"
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,26 @@ class Method:
     Args:
         name: on the command line and in file names.
         title: in tables and figures.
-        overlay: config that is laid over the bundle's ``train.json`` and ``evaluate.json``.
+        overlay: config that is laid over the bundle's ``train.json`` and ``evaluate.json``; None for these as they are.
         trained: whether it is a network.
+        splits: on which it is scored.
+        weights: of its training, which are scored: the best by validation, or the last.
     """
 
     name: str
     title: str
-    overlay: Path
+    overlay: Path | None
     trained: bool = True
+    splits: tuple[str, ...] = ("validation", "test")
+    weights: str = "model.pt"
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("before", "no registration", PEERS / "before.json", trained=False),
-        Method("elastix", "elastix, as in the paper", PEERS / "elastix.json", trained=False),
-        Method("elastix_tuned", "elastix, tuned", PEERS / "elastix_tuned.json", trained=False),
+        Method("before", "no registration", OVERLAYS / "before.json", trained=False),
+        Method("elastix", "elastix, as in the paper", OVERLAYS / "elastix.json", trained=False),
+        Method("elastix_tuned", "elastix, tuned", OVERLAYS / "elastix_tuned.json", trained=False),
         Method("bl", "BL", CONFIGS / "variants" / "bl.json"),
         Method("a1", "A1, max pooling", CONFIGS / "variants" / "a1.json"),
         Method("a2", "A2, strided convolutions", CONFIGS / "variants" / "a2.json"),
@@ -48,7 +52,14 @@ METHODS = {
         Method("b2", "B2, thin-plate spline", CONFIGS / "variants" / "b2.json"),
         Method("c1", "C1, two more convolutions", CONFIGS / "variants" / "c1.json"),
         Method("c2", "C2, fully connected", CONFIGS / "variants" / "c2.json"),
-        Method("fine", "fine: C1, 32 kernels, 8 px", CONFIGS / "variants" / "fine.json"),
+        Method("fine", "fine: C1, 32 kernels, 8 px", None),
+        Method(
+            "shipped",
+            "fine, more patients",
+            OVERLAYS / "more_patients.json",
+            splits=("test",),
+            weights="model_final.pt",
+        ),
     )
 }
 
@@ -127,8 +138,8 @@ class Workplace:
         return [row_of_registration(dataset, index, network, inferer, device) for index in indices]
 
     def _checkpoint(self, method: Method) -> dict[str, Any]:
-        return {"ckpt_file": str(self.training_dir(method) / "model.pt")} if method.trained else {}
+        return {"ckpt_file": str(self.training_dir(method) / method.weights)} if method.trained else {}
 
 
 def _files(config: str, method: Method) -> list[str]:
-    return [str(CONFIGS / config), str(method.overlay)]
+    return [str(path) for path in (CONFIGS / config, method.overlay) if path is not None]

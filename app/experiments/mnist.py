@@ -84,9 +84,10 @@ def run(dataset_dir: Path | None, output_dir: Path, iterations: int, digits: Seq
             resume=(folder / "last.pt").is_file(),
         )
     results = {digit: _register(digit, dataset_dir, output_dir, seed) for digit in digits}
-    _write_results(
-        results, output_dir, {**outputs.machine(), **settings, "dataset_dir": Path(settings["dataset_dir"]).name}
-    )
+    data = f"--dataset_dir {dataset_dir.name} " if dataset_dir else ""
+    options = f"--iterations {iterations} --seed {seed} --digits {','.join(map(str, digits))}"
+    about = {"command": f"python -m app.experiments mnist {data}{options}"}
+    _write_results(results, output_dir, {**about, **outputs.machine()})
 
 
 def _register(digit: int, dataset_dir: Path | None, output_dir: Path, seed: int) -> dict[str, Any]:

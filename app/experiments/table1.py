@@ -58,10 +58,14 @@ def run(
     for method in methods:
         _train(method, place)
     for method in methods:
-        for split in SPLITS:
+        for split in method.splits:
             _evaluate(method, split, place)
     console.rule("results")
-    Results(methods, place).write({**outputs.machine(), **settings, "dataset_dir": Path(settings["dataset_dir"]).name})
+    options = f"--iterations {place.iterations} --seed {seed} --rows {','.join(method.name for method in methods)}"
+    about = {
+        "command": f"python -m app.experiments table1 --dataset_dir {Path(settings['dataset_dir']).name} {options}"
+    }
+    Results(methods, place).write({**about, **outputs.machine()})
 
 
 def _train(method: Method, place: Workplace) -> None:
@@ -70,7 +74,7 @@ def _train(method: Method, place: Workplace) -> None:
             console.print(f"{method.title}: trained before, kept")
         return
     console.rule(f"{method.title}: training")
-    for split in SPLITS:  # of weights that were here before
+    for split in method.splits:  # of weights that were here before
         shutil.rmtree(place.evaluation_dir(method, split), ignore_errors=True)
     place.train(method)
 
@@ -95,18 +99,18 @@ class Results:
         self.methods = methods
         self.place = place
         self.titles = {method.name: method.title for method in methods}
-        self.registrations = {split: self._read(split) for split in SPLITS}
+        splits = [split for split in SPLITS if any(split in method.splits for method in methods)]
+        self.registrations = {split: self._read(split) for split in splits}
         self.summaries = {split: tables.summarise(rows) for split, rows in self.registrations.items()}
         self.references = [name for name in ("elastix", "bl") if name in self.titles and len(methods) > 1]
         self.comparison = tables.compare(self.registrations["test"], self.references)
-        networks = [method.name for method in methods if method.trained]
-        means = self.summaries["validation"]["dice_mean"]
-        self.best = METHODS[means[networks].idxmax()] if networks else None
+        networks = [method.name for method in methods if method.trained and "validation" in method.splits]
+        self.best = METHODS[self.summaries["validation"].loc[networks, "dice_mean"].idxmax()] if networks else None
 
     def _read(self, split: str) -> pd.DataFrame:
         """All registrations of a split, a row a registration and method, with the scores after it."""
         parts = []
-        for method in self.methods:
+        for method in (method for method in self.methods if split in method.splits):
             rows = pd.read_csv(self.place.evaluation_dir(method, split) / "registrations.csv")
             rows = rows.rename(columns={f"{name}_after": name for name in ("dice", "hd95", "hd95_pooled", "mad")})
             rows["milliseconds"] = 1000 * rows.pop("seconds")
@@ -132,6 +136,8 @@ class Results:
         for name in self.references:
             tests = tables.tests_table(self.comparison, name, self.titles)
             sections.append(Section(f"Paired tests against {self.titles[name]}", tests, texts.TESTS))
+        if "validation" not in table:
+            return sections
         note = "Settings and the best network are chosen on this split."
         if self.best:
             note += f" By Dice that is {self.best.title}."

@@ -67,7 +67,7 @@ def test_every_registration_of_every_method_is_in_the_tables(experiment):
     assert summary.loc[("test", "elastix"), "milliseconds_median"] > summary.loc[("test", "bl"), "milliseconds_median"]
     text = (folder / "table1.md").read_text()
     assert f"| elastix, as in the paper | {means['elastix']:.3f} ± " in text
-    assert "- iterations: 20\n" in text
+    assert "--iterations 20 --seed 0 --rows before,elastix,bl" in text
 
 
 def test_figures_are_there(experiment):
