@@ -1,0 +1,126 @@
+"""Register images and follow contours with a trained network: the command ``dirnet``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import dirnet
+from dirnet.errors import cause_of
+from dirnet.exports import FORMATS
+from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+from transforms.cine_files import read_cine_stack, read_drawn
+from transforms.pair_files import stem
+from transforms.phantom import write_scd
+
+from . import follow
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+OutputDir = Annotated[Path, typer.Option("--output_dir", "-o", help="Where the results go.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights", "-w", help="A model.pt, or the folder of a training or a bundle; by default the shipped."
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
+
+
+@app.command()
+def register(
+    moving: Annotated[Path, typer.Argument(help="Image that is warped: one slice, DICOM, NIfTI or PNG.")],
+    fixed: Annotated[Path, typer.Argument(help="Image onto which it is warped, of the same size.")],
+    output_dir: OutputDir = Path(),
+    formats: Annotated[
+        str, typer.Option("--formats", help=f"Separated by commas: {', '.join(FORMATS)}.")
+    ] = "nifti,picture",
+    weights: Weights = None,
+    force: Force = False,
+) -> None:
+    """Register one image with another.
+
+    Example: dirnet register es.dcm ed.dcm --output_dir results --formats nifti,itk,dicom
+    """
+    name = f"{stem(moving)}_to_{stem(fixed)}"
+    registration = Registrar.load(weights).register(moving, fixed)
+    written = registration.save(output_dir, name, [part.strip() for part in formats.split(",")], force)
+    typer.echo(
+        f"NCC {registration.ncc_before:.3f} before, {registration.ncc_after:.3f} after; "
+        f"{registration.folded_percent:.3f} % folded"
+    )
+    for path in written:
+        typer.echo(f"written: {path}")
+
+
+@app.command()
+def propagate(
+    cine: Annotated[Path, typer.Argument(help="Folder of one DICOM series, or NIfTI (x, y[, slice], time).")],
+    mask: Annotated[Path, typer.Argument(help="The lumen drawn on one frame: NIfTI; of one slice, PNG too.")],
+    frame: Annotated[int, typer.Option("--frame", help="On which it was drawn, from 0.")],
+    output_dir: OutputDir = Path(),
+    weights: Weights = None,
+    force: Force = False,
+) -> None:
+    """Carry a lumen drawn on one frame to the whole cycle; volumes, ejection fraction and strain follow.
+
+    Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
+    """
+    stack = read_cine_stack(cine)
+    frames = stack.images.shape[1]
+    if not 0 <= frame < frames:
+        raise ValueError(f"frame must be 0 to {frames - 1}, got {frame}")
+    followed = follow.follow(Registrar.load(weights), stack, read_drawn(mask, stack, frame), frame)
+    written = follow.save(followed, output_dir, stem(cine.resolve()), force)
+    for name, value in followed.numbers.items():
+        typer.echo(f"{name.replace('_', ' ')}: {'unknown' if value is None else value}")
+    for path in written:
+        typer.echo(f"written: {path}")
+
+
+@app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="New or empty folder.")],
+    patients: Annotated[int, typer.Option("--patients", min=3, help="Their number.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", help="Two seeds share no patient.")] = 0,
+) -> None:
+    """Make beating-heart phantoms: DICOM cines, contours and splits, in the layout of the Sunnybrook data.
+
+    Example: dirnet phantom data/phantom
+    """
+    write_scd(folder, patients=patients, seed=seed)
+    typer.echo(f"written: {folder}, the cines and contours of {patients} phantoms")
+
+
+@app.command()
+def info(weights: Weights = None) -> None:
+    """Say which network there is, and on what it runs."""
+    registrar = Registrar.load(weights)
+    definition = {key: value for key, value in registrar.network.definition.items() if value is not None}
+    typer.echo(f"weights: {weights or SHIPPED_WEIGHTS}")
+    typer.echo("network: " + ", ".join(f"{key} {value}" for key, value in definition.items()))
+    typer.echo(f"device: {registrar.device}{', bfloat16' if registrar.amp else ''}")
+    versions = {name: importlib.metadata.version(name) for name in ("monai-dirnet", "monai", "torch")}
+    typer.echo(", ".join(f"{name} {version}" for name, version in versions.items()) + f", {platform.python_version()}")
+    typer.echo(f"package: {Path(dirnet.__file__).parent}")
+
+
+def main() -> None:
+    try:
+        app()
+    except Exception as error:
+        cause = cause_of(error)
+        if not isinstance(cause, ValueError | OSError) or os.environ.get("DIRNET_TRACEBACK"):
+            raise
+        typer.echo(f"error: {cause}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

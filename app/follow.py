@@ -1,0 +1,157 @@
+"""What was drawn on one frame of a whole cine, on all of them: masks, volumes, strain, and their files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dirnet.cine import (
+    StrainCurves,
+    VentricularFunction,
+    VolumeCurve,
+    areas,
+    cine_table,
+    curve_figure,
+    save_animation,
+    strain_curves,
+    ventricular_function,
+    volume_curve,
+    write_table,
+)
+from dirnet.files import refuse_overwriting, write_aside
+from dirnet.handlers import save_picture
+from dirnet.registrar import Propagation, Registrar
+from transforms.cine import scale_intensity
+from transforms.cine_files import CineStack, write_masks
+
+__all__ = ["RESULTS", "Followed", "follow", "save"]
+
+RESULTS = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A left ventricle's lumen through a cycle.
+
+    Attributes:
+        cine: as it was read.
+        frame: on which it was drawn.
+        slices: by number, those on which it was drawn.
+        masks: (S, T, H, W) bool; empty on the other slices.
+        areas: (S, T) mm², nan on the other slices; 0 where the lumen has closed.
+        volume: over the cycle; None where the distance between slices is unknown.
+        function: by the volume, or without one by the area of all slices together: then its frames alone hold.
+        strains: by number of the slice, in %, from end-diastole.
+    """
+
+    cine: CineStack
+    frame: int
+    slices: dict[int, Propagation]
+    masks: np.ndarray
+    areas: np.ndarray
+    volume: VolumeCurve | None
+    function: VentricularFunction
+    strains: dict[int, StrainCurves]
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What the cycle says, for a table or a report; None for what could not be measured."""
+        function = {key: _number(value) for key, value in dataclasses.asdict(self.function).items()}
+        numbers: dict[str, Any] = {
+            "drawn_on_frame": self.frame,
+            "slices": len(self.masks),
+            "slices_drawn": len(self.slices),
+            "end_diastolic_frame": function["ed"],
+            "end_systolic_frame": function["es"],
+        }
+        names = {
+            "edv": "end_diastolic_volume_ml",
+            "esv": "end_systolic_volume_ml",
+            "stroke_volume": "stroke_volume_ml",
+            "ejection_fraction": "ejection_fraction_percent",
+        }
+        for key, name in names.items():
+            numbers[name] = function[key] if self.volume is not None else None
+        for name in ("circumferential", "radial"):
+            curve = _mean_strain(self.strains, name)
+            peak = curve[np.nanargmax(np.abs(curve))] if np.isfinite(curve).any() else np.nan
+            numbers[f"peak_{name}_strain_percent"] = _number(peak)
+        numbers["folded_percent"] = max(float(result.folded_percent.max()) for result in self.slices.values())
+        return numbers
+
+
+def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int) -> Followed:
+    """Follow what was drawn on one frame, slice by slice.
+
+    Args:
+        registrar: that registers the frames.
+        cine: of S slices.
+        drawn: (S, H, W) bool; slices without are passed over.
+        frame: on which it was drawn, from 0.
+
+    Raises:
+        ValueError: when there is no such frame, or nothing is drawn.
+    """
+    slices = {
+        number: registrar.propagate(cine.images[number], mask, frame) for number, mask in enumerate(drawn) if mask.any()
+    }
+    if not slices:
+        raise ValueError("nothing is drawn on any slice")
+    masks = np.zeros(cine.images.shape, bool)
+    area = np.full(masks.shape[:2], np.nan)
+    for number, result in slices.items():
+        masks[number] = result.masks
+        area[number] = np.nan_to_num(areas(result.masks, cine.spacing))  # empty where drawn before: it has closed
+    volume = volume_curve(area, distance=cine.distance) if cine.distance else None
+    function = ventricular_function(np.nansum(area, 0) if volume is None else volume.ml)
+    ed = frame if function.ed is None else function.ed
+    strains = {number: strain_curves(result.ddf, drawn[number], cine.spacing, ed) for number, result in slices.items()}
+    return Followed(cine, frame, slices, masks, area, volume, function, strains)
+
+
+def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
+    """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, and the middle slice as animation.
+
+    Raises:
+        FileExistsError: before anything is written, when one of the files exists and may not be replaced.
+    """
+    paths = {result: folder / f"{name}_{result}" for result in RESULTS}
+    refuse_overwriting(*paths.values(), overwrite=overwrite)
+    cine, function = followed.cine, followed.function
+    write_masks(paths["masks.nii.gz"], followed.masks, cine)
+    drawn_areas = {number: followed.areas[number] for number in followed.slices}
+    ml = None if followed.volume is None else followed.volume.ml
+    write_table(paths["cycle.csv"], cine_table(drawn_areas, ml, followed.strains, cine.times))
+    with write_aside(paths["numbers.json"]) as path:
+        path.write_text(json.dumps(followed.numbers, indent=1) + "\n")
+    if ml is not None:
+        figure = curve_figure({"LV volume": ml}, "LV volume", "ml", function.ed, function.es, cine.times)
+    else:
+        curves = {f"slice {number}": area / 100 for number, area in drawn_areas.items()}
+        figure = curve_figure(curves, "lumen area", "cm²", function.ed, function.es, cine.times)
+    save_picture(figure, paths["cycle.png"])
+    strain = {name: _mean_strain(followed.strains, name) for name in ("circumferential", "radial")}
+    save_picture(curve_figure(strain, "mean strain", "%", function.ed, function.es, cine.times), paths["strain.png"])
+    middle = list(followed.slices)[len(followed.slices) // 2]
+    frame_ms = max(20.0, float(np.diff(cine.times).mean())) if cine.times is not None else 50.0
+    images = scale_intensity(cine.images[middle])
+    save_animation(paths["cine.gif"], images, followed.masks[middle], followed.frame, frame_ms)
+    return list(paths.values())
+
+
+def _mean_strain(strains: dict[int, StrainCurves], name: str) -> np.ndarray:
+    """Mean over the slices that have one, (T,); nan where none has."""
+    curves = np.stack([getattr(strain, name) for strain in strains.values()])
+    known = np.isfinite(curves)
+    return np.where(known, curves, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+
+
+def _number(value: float | int | None) -> float | int | None:
+    if value is None or isinstance(value, int | np.integer):
+        return None if value is None else int(value)
+    return None if np.isnan(value) else round(float(value), 2)

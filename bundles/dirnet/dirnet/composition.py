@@ -1,0 +1,87 @@
+"""Displacement fields one after the other, and back.
+
+A dense displacement field (DDF) has shape (B, 2, H, W) or (B, 3, H, W, D), components in array order
+(row, column[, depth]), is in pixels and pulls back: ``warped(x) = moving(x + ddf(x))``. Beyond its border a field
+repeats its outermost values, so what is said of points whose way leaves the image is a guess.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .layers import warp
+
+__all__ = ["compose", "invert"]
+
+TOLERANCE = 1e-3  # pixels by which the inverse of a field may miss, where it can be found
+ROUNDS = 60
+
+
+def compose(first: Tensor, second: Tensor) -> Tensor:
+    """The one field that warps as ``first`` and then ``second`` do: u12(x) = u2(x) + u1(x + u2(x)).
+
+    ``warp(warp(image, first), second)`` resamples twice, ``warp(image, compose(first, second))`` once, from the
+    original. With ``first`` from frame a to b and ``second`` from b to c, the result goes from a to c.
+
+    Args:
+        first, second: DDF (B, 2, H, W) or (B, 3, H, W, D) each.
+
+    Returns:
+        DDF of the same shape, float32, or float64 where one of them is; has gradients with respect to both.
+
+    Raises:
+        ValueError: when the two differ in shape or are no fields.
+    """
+    _check(first)
+    if first.shape != second.shape:
+        raise ValueError(f"fields of different shape: first {list(first.shape)}, second {list(second.shape)}")
+    return second + warp(first, second)
+
+
+@torch.no_grad()
+def invert(ddf: Tensor) -> Tensor:
+    """The field that goes back: ``compose(ddf, invert(ddf))`` is zero, and so is the other order.
+
+    Solves v(x) = −u(x + v(x)) at each pixel by fixed-point iteration (Chen et al., "A simple fixed-point approach to
+    invert a deformation field", Medical Physics 2008, doi:10.1118/1.2816107). The plain iteration converges only
+    where u changes by less than a pixel a pixel, and a heart can contract more than that. So each pixel has a step
+    length of its own, by what the last step did (Barzilai and Borwein, IMA Journal of Numerical Analysis 1988), and
+    takes no step that misses by more than before.
+
+    A field has an inverse where it does not fold (:func:`dirnet.fields.folded_percent`). Elsewhere the best found is
+    returned; by how far it misses, in pixels, is the length of ``compose(ddf, invert(ddf))``.
+
+    Args:
+        ddf: (B, 2, H, W) or (B, 3, H, W, D).
+
+    Returns:
+        DDF of the same shape, float32, or float64 where ``ddf`` is; without gradient.
+
+    Raises:
+        ValueError: when it is no field, or has values that are not finite.
+    """
+    _check(ddf)
+    if not ddf.isfinite().all():
+        raise ValueError("the displacement field has values that are not finite")
+    ddf = ddf.to(torch.promote_types(ddf.dtype, torch.float32))
+    inverse = -ddf
+    miss = compose(ddf, inverse)
+    step = torch.ones_like(ddf[:, :1])
+    for _ in range(ROUNDS):
+        length = miss.norm(dim=1, keepdim=True)
+        if length.max() < TOLERANCE:
+            break
+        trial = inverse - step * miss
+        trial_miss = compose(ddf, trial)
+        nearer = trial_miss.norm(dim=1, keepdim=True) < length
+        change = miss - trial_miss
+        secant = step * (miss * change).sum(1, keepdim=True) / change.square().sum(1, keepdim=True).clamp_min(1e-12)
+        step = secant.clamp(0.1, 10).where(nearer, step / 2)
+        inverse, miss = trial.where(nearer, inverse), trial_miss.where(nearer, miss)
+    return inverse
+
+
+def _check(ddf: Tensor) -> None:
+    if ddf.dim() not in (4, 5) or ddf.shape[1] != ddf.dim() - 2:
+        raise ValueError(f"expected a DDF (B, 2, H, W) or (B, 3, H, W, D), got {list(ddf.shape)}")
