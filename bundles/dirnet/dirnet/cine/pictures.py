@@ -1,0 +1,144 @@
+"""Pictures of a followed contour: curves over the cycle, and the cine with the contour moving on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+from PIL import Image
+from scipy.ndimage import binary_erosion
+
+from ..files import write_aside
+from ..handlers.pictures import window_around
+
+__all__ = ["curve_figure", "save_animation"]
+
+# of Okabe and Ito, told apart by the colour-blind too
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", ":", "-.")
+YELLOW, BLUE = (0xF0, 0xE4, 0x42), (0x56, 0xB4, 0xE9)  # drawn and followed contour, as in other pictures
+GREYS = 126  # the first colours of a GIF, then yellow and blue; twice as many make the file larger by half
+SIDE = 320  # pixels of an animation's longer side at least
+BAR = 4  # rows of it that show the place in the cycle
+
+
+def curve_figure(
+    curves: Mapping[str, ArrayLike],
+    quantity: str,
+    unit: str,
+    ed: int | None = None,
+    es: int | None = None,
+    times: ArrayLike | None = None,
+) -> Figure:
+    """Curves over the cycle with end-diastole (ED) and end-systole (ES) marked, of a single curve with their values.
+
+    To write it, :func:`dirnet.handlers.save_picture`.
+
+    Args:
+        curves: (T,) values by name, such as of each slice; nan leaves a gap.
+        quantity, unit: label the vertical axis, such as "LV volume" and "ml".
+        ed, es: frames, from 0; None for none.
+        times: (T,) of the frames in ms; the horizontal axis counts frames without.
+
+    Raises:
+        ValueError: when there is no curve, or lengths differ, or ``ed`` or ``es`` is no frame.
+    """
+    values = {name: np.asarray(curve, float) for name, curve in curves.items()}
+    shapes = {curve.shape for curve in values.values()} | ({np.shape(times)} if times is not None else set())
+    if not values or len(shapes) > 1 or len(next(iter(shapes))) != 1:
+        raise ValueError(f"expected curves (T,) of one length, got {list(values)} of {sorted(shapes)}")
+    length = next(iter(shapes))[0]
+    marks = {name: frame for name, frame in (("ED", ed), ("ES", es)) if frame is not None}
+    if not all(0 <= frame < length for frame in marks.values()):
+        raise ValueError(f"{marks}: expected frames of 0 to {length - 1}")
+
+    along = np.arange(length) if times is None else np.asarray(times, float)
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    ax = figure.subplots()
+    for k, (name, curve) in enumerate(values.items()):
+        style = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS) % len(DASHES)]}
+        ax.plot(along, curve, marker="o", markersize=3, label=name, **style)
+        ends = list(marks.values())
+        ax.plot(along[ends], curve[ends], "o", markersize=8, color=style["color"], fillstyle="none")
+    top = ax.secondary_xaxis("top")
+    top.set_xticks(
+        [along[frame] for frame in marks.values()],
+        [_mark(name, frame, list(values.values()), unit) for name, frame in marks.items()],
+    )
+    for frame in marks.values():
+        ax.axvline(along[frame], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
+    ax.set(xlabel="frame" if times is None else "time, ms", ylabel=f"{quantity}, {unit}")
+    if times is None:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not any((curve < 0).any() for curve in values.values()):
+        ax.set_ylim(bottom=0)  # an axis cut off below makes a heart look stronger than it is
+    if len(values) > 1:
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+def _mark(name: str, frame: int, curves: list[np.ndarray], unit: str) -> str:
+    if len(curves) > 1 or np.isnan(curves[0][frame]):
+        return name
+    return f"{name} {curves[0][frame]:.0f} {unit}"
+
+
+def save_animation(
+    path: str | Path, images: ArrayLike, masks: ArrayLike, annotated: int, frame_ms: float = 50.0
+) -> None:
+    """Write a cine with the contour on it as an animated GIF, without end: yellow as drawn, blue as followed.
+
+    Shows a square around all masks, with as much again around them, enlarged by a whole factor; a bar below grows
+    with the cycle. Pixels are shown square. A GIF counts time in 10 ms, so frames differ by that to keep the rate.
+    The file appears whole or not at all.
+
+    Args:
+        images: (T, H, W) in [0, 1]; what is beyond is clipped.
+        masks: (T, H, W), above 0.5 inside; empty where there is no contour.
+        annotated: frame on which it was drawn, from 0.
+        frame_ms: from one frame to the next; 20 or more, for what is faster viewers slow down.
+
+    Raises:
+        ValueError: when the shapes differ, there is no such frame, or ``frame_ms`` is out of range.
+    """
+    frames, inside = np.asarray(images, np.float32), np.asarray(masks) > 0.5
+    if frames.ndim != 3 or 0 in frames.shape or frames.shape != inside.shape:
+        raise ValueError(f"expected images and masks (T, H, W), got {frames.shape} and {inside.shape}")
+    if not 0 <= annotated < len(frames):
+        raise ValueError(f"the annotated frame must be 0 to {len(frames) - 1}, got {annotated}")
+    if not 20 <= frame_ms <= 60_000:
+        raise ValueError(f"expected 20 to 60000 ms a frame, got {frame_ms}")
+
+    anywhere = inside.any(0)
+    extent = max((int(np.ptp(where)) + 1 for where in np.nonzero(anywhere) if where.size), default=0)
+    shown = (slice(None), *window_around(anywhere, anywhere.shape, max(48, 2 * extent)))
+    frames, inside = frames[shown], inside[shown]
+    factor = -(-SIDE // max(frames.shape[1:]))
+    pages = [
+        _page(image, mask, factor, GREYS + (frame != annotated), (frame + 1) / len(frames))
+        for frame, (image, mask) in enumerate(zip(frames, inside, strict=True))
+    ]
+    ticks = np.round(np.arange(len(pages) + 1) * frame_ms / 10)
+    durations = (10 * np.diff(ticks)).astype(int).tolist()
+    with write_aside(path) as aside:
+        pages[0].save(aside, "GIF", save_all=True, append_images=pages[1:], duration=durations, loop=0)
+
+
+def _page(image: np.ndarray, mask: np.ndarray, factor: int, colour: int, progress: float) -> Image.Image:
+    """One frame enlarged, with the contour inside the mask's border and the bar below, in the colours of the GIF."""
+    size = (image.shape[1] * factor, image.shape[0] * factor)
+    grey = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
+    indices = np.asarray(grey, np.uint16) * (GREYS - 1) // 255
+    inside = np.asarray(smooth) > 127
+    indices[inside & ~binary_erosion(inside, iterations=2, border_value=1)] = colour
+    bar = np.zeros((BAR, size[0]), np.uint16)
+    bar[1:, : round(progress * size[0])] = GREYS - 1
+    page = Image.fromarray(np.concatenate([indices, bar]).astype(np.uint8), "P")
+    greys = np.linspace(0, 255, GREYS).round().astype(int).repeat(3).tolist()
+    page.putpalette([*greys, *YELLOW, *BLUE])
+    return page

@@ -1,0 +1,57 @@
+"""What was measured on a cine as a table, one row a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from ..files import write_aside
+from .strain import StrainCurves
+
+__all__ = ["cine_table", "write_table"]
+
+
+def cine_table(
+    areas: Mapping[int, ArrayLike],
+    ml: ArrayLike | None = None,
+    strains: Mapping[int, StrainCurves] | None = None,
+    times: ArrayLike | None = None,
+) -> pd.DataFrame:
+    """Columns ``frame`` (from 0), ``time_ms``, ``volume_ml``, and for each slice ``slice_<number>_area_mm2``,
+    ``slice_<number>_circumferential_strain_percent`` and ``slice_<number>_radial_strain_percent``.
+
+    Args:
+        areas: (T,) in mm² by number of the slice, as from :func:`dirnet.cine.areas`.
+        ml: (T,) volume; no column without.
+        strains: by number of the slice; no columns for a slice without.
+        times: (T,) of the frames in ms; no column without.
+
+    Raises:
+        ValueError: when there is no curve, or one is not as long as the others.
+    """
+    columns: dict[str, ArrayLike] = {}
+    if times is not None:
+        columns["time_ms"] = times
+    if ml is not None:
+        columns["volume_ml"] = ml
+    for number, curve in areas.items():
+        columns[f"slice_{number}_area_mm2"] = curve
+    for number, strain in (strains or {}).items():
+        columns[f"slice_{number}_circumferential_strain_percent"] = strain.circumferential
+        columns[f"slice_{number}_radial_strain_percent"] = strain.radial
+    shapes = {name: np.shape(curve) for name, curve in columns.items()}
+    if not shapes or len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
+        raise ValueError(f"expected curves (T,) of one length, got {shapes}")
+    table = pd.DataFrame({name: np.asarray(curve, float) for name, curve in columns.items()})
+    table.insert(0, "frame", np.arange(len(table)))
+    return table
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV with six digits, whole or not at all; what is nan is left empty."""
+    with write_aside(path) as aside:
+        table.to_csv(aside, index=False, float_format="%.6g")
