@@ -1,0 +1,6 @@
+"""Registrations as DICOM objects, which find their place beside the images they were made of."""
+
+from .derived import write_derived_series
+from .registration import read_deformable_registration, write_deformable_registration
+
+__all__ = ["read_deformable_registration", "write_deformable_registration", "write_derived_series"]

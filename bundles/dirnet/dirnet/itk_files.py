@@ -1,0 +1,142 @@
+"""Registrations as ITK transforms, for every program that reads those: SimpleITK, 3D Slicer, ANTs, elastix.
+
+An ITK transform takes a physical point (mm, LPS, x-y order) of the fixed image to the point of the moving image whose
+intensity belongs there: it pulls back, as a DDF does. :func:`displacement_transform` holds a field of any origin, on
+its grid; :func:`bspline_transform` holds the spline itself, a few hundred numbers instead of two a pixel, exact
+between pixels too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from torch import Tensor
+
+from .fields import _index_to_mm, _is_slice, displacement_image
+from .files import write_aside
+from .layers import BOUNDARIES
+
+__all__ = ["bspline_transform", "displacement_transform", "write_transform"]
+
+SUFFIXES = (".tfm", ".txt", ".h5")
+
+
+def bspline_transform(
+    control_points: Tensor | np.ndarray,
+    spacing: int | Sequence[int],
+    fixed: sitk.Image,
+    moving: sitk.Image | None = None,
+    order: int = 3,
+    boundary: str = "zero",
+) -> sitk.Transform:
+    """The spline of :class:`dirnet.layers.BSplineTransformer` as an ITK transform, exact at every pixel of ``fixed``.
+
+    The coefficients are the control points times the image's axes in mm, with ``order`` more on each side: zeros, or
+    the outermost repeated. ITK moves nothing where a coefficient is missing, and these are as many as keep that out of
+    the image: with "zero" the spline has faded to nothing there, with "replicate" it breaks off, (order + 1) / 2
+    cells beyond the outermost control point.
+
+    Args:
+        control_points: (dims, K_1, ...) in pixels, components in array order, no batch axis.
+        spacing: between them in pixels, one for all axes or one each.
+        fixed: gives spacing, origin and direction: a 2-D image, a 3-D image, or for 2-D control points a 3-D image of
+            one slice, as SimpleITK reads a DICOM slice. The transform is then 3-D, moves nothing along the slice
+            axis and is the same throughout the slice's thickness; beyond it ITK moves nothing.
+        moving: only for its spacing, origin and direction; None where they equal those of ``fixed``.
+        order: of the spline, 1, 2 or 3.
+        boundary: as of the layer, "zero" or "replicate".
+
+    Returns:
+        ``sitk.BSplineTransform``; where ``moving`` lies elsewhere, ``sitk.CompositeTransform`` of it and the affine
+        map that takes each index of ``fixed`` to the same index of ``moving``, which is exact as well.
+
+    Raises:
+        ValueError: when the control points do not fit ``spacing`` and ``fixed`` or do not reach over it, order or
+            boundary are none of these, or ``moving`` has another number of dimensions.
+    """
+    if order not in (1, 2, 3) or boundary not in BOUNDARIES:
+        raise ValueError(f"order must be 1, 2 or 3 and boundary one of {BOUNDARIES}, got {order} and {boundary!r}")
+    if isinstance(control_points, Tensor):
+        control_points = control_points.detach().cpu().double().numpy()
+    points = np.asarray(control_points, np.float64)
+    dims = 2 if _is_slice(fixed) else fixed.GetDimension()
+    spacings = [spacing] * dims if isinstance(spacing, int) else list(spacing)
+    _check_reach(points, spacings, fixed.GetSize()[:dims][::-1])
+
+    outside = [(0, 0), *[(order, order)] * dims]
+    points = np.pad(points, outside) if boundary == "zero" else np.pad(points, outside, mode="edge")
+    first = [(s - 1) / 2 - order * s for s in spacings]  # index of the first coefficient, in array order
+    if _is_slice(fixed):  # equal coefficients across one cell, whose middle is the slice
+        points = np.concatenate([np.zeros_like(points[:1]), points])
+        points = np.repeat(points[:, None], order + 1, axis=1)
+        first, spacings = [-order / 2, *first], [1, *spacings]
+
+    coefficients = np.moveaxis(points[::-1], 0, -1) @ _index_to_mm(fixed).T
+    images = []
+    for component in range(coefficients.shape[-1]):
+        image = sitk.GetImageFromArray(np.ascontiguousarray(coefficients[..., component]))
+        image.SetSpacing([s * mm for s, mm in zip(spacings[::-1], fixed.GetSpacing(), strict=True)])
+        image.SetOrigin(fixed.TransformContinuousIndexToPhysicalPoint(first[::-1]))
+        image.SetDirection(fixed.GetDirection())
+        images.append(image)
+    spline = sitk.BSplineTransform(images, order)
+    if moving is None or _geometry(moving) == _geometry(fixed):
+        return spline
+    return sitk.CompositeTransform([_same_index(fixed, moving), spline])  # the last is applied first
+
+
+def displacement_transform(
+    ddf: Tensor | np.ndarray, fixed: sitk.Image, moving: sitk.Image | None = None
+) -> sitk.DisplacementFieldTransform:
+    """One DDF as ``sitk.DisplacementFieldTransform``; arguments and errors as :func:`dirnet.fields.displacement_image`.
+
+    Exact at the pixels of ``fixed``, linear between them; beyond the outermost ITK moves nothing.
+    """
+    return sitk.DisplacementFieldTransform(displacement_image(ddf, fixed, moving))
+
+
+def write_transform(path: str | Path, transform: sitk.Transform) -> None:
+    """Write an ITK transform, to be read by ``sitk.ReadTransform``: .tfm or .txt (text), or .h5 (HDF5).
+
+    The file appears whole or not at all.
+
+    Raises:
+        ValueError: when ``path`` ends otherwise.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"expected a path that ends in one of {', '.join(SUFFIXES)}, got {path}")
+    with write_aside(path) as aside:
+        sitk.WriteTransform(transform, str(aside))
+
+
+def _check_reach(points: np.ndarray, spacings: Sequence[int], size: Sequence[int]) -> None:
+    dims = len(size)
+    if len(spacings) != dims or min(spacings) < 1:
+        raise ValueError(f"spacing must be a positive integer or {dims} of them, got {list(spacings)}")
+    if points.ndim != dims + 1 or len(points) != dims:
+        raise ValueError(f"expected control points ({dims}, ...) with {dims + 1} axes, got {points.shape}")
+    reach = [k * s for k, s in zip(points.shape[1:], spacings, strict=True)]
+    if any(r < n for r, n in zip(reach, size, strict=True)):
+        raise ValueError(
+            f"control points {points.shape[1:]}, {list(spacings)} px apart, reach over {reach} px, "
+            f"not over an image of {list(size)}"
+        )
+
+
+def _geometry(image: sitk.Image) -> tuple[tuple[float, ...], ...]:
+    return image.GetSpacing(), image.GetOrigin(), image.GetDirection()
+
+
+def _same_index(fixed: sitk.Image, moving: sitk.Image) -> sitk.AffineTransform:
+    """From each physical point of ``fixed`` to the point of ``moving`` that has the same index."""
+    if fixed.GetDimension() != moving.GetDimension():
+        raise ValueError(f"fixed {fixed.GetSize()} and moving {moving.GetSize()} differ in dimensions")
+    matrix = _index_to_mm(moving) @ np.linalg.inv(_index_to_mm(fixed))
+    affine = sitk.AffineTransform(fixed.GetDimension())
+    affine.SetMatrix(matrix.ravel().tolist())
+    affine.SetTranslation((np.array(moving.GetOrigin()) - matrix @ fixed.GetOrigin()).tolist())
+    return affine
