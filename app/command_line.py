@@ -106,8 +106,10 @@ def info(weights: Weights = None) -> None:
     typer.echo(f"weights: {weights or SHIPPED_WEIGHTS}")
     typer.echo("network: " + ", ".join(f"{key} {value}" for key, value in definition.items()))
     typer.echo(f"device: {registrar.device}{', bfloat16' if registrar.amp else ''}")
-    versions = {name: importlib.metadata.version(name) for name in ("monai-dirnet", "monai", "torch")}
-    typer.echo(", ".join(f"{name} {version}" for name, version in versions.items()) + f", {platform.python_version()}")
+    versions = {name: importlib.metadata.version(name) for name in ("monai", "torch")}
+    typer.echo(
+        ", ".join(f"{name} {version}" for name, version in versions.items()) + f", Python {platform.python_version()}"
+    )
     typer.echo(f"package: {Path(dirnet.__file__).parent}")
 
 

@@ -145,7 +145,11 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
 
 
 def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
-    dataset = pydicom.dcmread(path)
+    return dicom_image(pydicom.dcmread(path))
+
+
+def dicom_image(dataset: pydicom.Dataset) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """The pixels of a DICOM image, rescaled, (H, W) or (T, H, W) float32, and [row, column] spacing in mm or None."""
     array = dataset.pixel_array.astype(np.float32)
     if dataset.get("SamplesPerPixel", 1) != 1:
         raise ValueError("expected a grey image, found colour")

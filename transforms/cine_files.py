@@ -11,9 +11,11 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 
-from .cine import read_image, read_mask
+from dirnet.files import write_aside
 
-__all__ = ["CineStack", "read_cine_stack", "read_drawn"]
+from .cine import dicom_image, read_mask
+
+__all__ = ["CineStack", "read_cine_stack", "read_drawn", "write_masks"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class CineStack:
             slice; None where neither is known.
         times: (T,) ms after the first frame's trigger; None where unknown.
         files: the DICOM file of each slice and frame; empty for NIfTI.
+        source: the NIfTI file's image, for its layout; None for DICOM.
     """
 
     images: np.ndarray
@@ -36,6 +39,7 @@ class CineStack:
     distance: float | None
     times: np.ndarray | None = None
     files: list[list[Path]] = field(default_factory=list)
+    source: sitk.Image | None = None
 
 
 def read_cine_stack(path: str | Path) -> CineStack:
@@ -80,6 +84,29 @@ def read_drawn(path: str | Path, cine: CineStack, frame: int) -> np.ndarray:
     if not masks.any():
         raise ValueError(f"{path}: nothing is drawn where the cine's slices lie")
     return masks
+
+
+def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
+    """Write masks (S, T, H, W) of a cine as NIfTI, 0 and 1: in the layout of the cine's own file where that is NIfTI,
+    else (x, y, slice, time) at the slices' place, as if they lay equally far apart.
+
+    The file appears whole or not at all.
+    """
+    array = masks.astype(np.uint8).transpose(1, 0, 2, 3)
+    if cine.source is not None:
+        image = sitk.GetImageFromArray(array if cine.source.GetDimension() == 4 else array[:, 0], isVector=False)
+        image.CopyInformation(cine.source)
+    else:
+        image = sitk.GetImageFromArray(array, isVector=False)
+        first, times = cine.grids[0], cine.times
+        direction = np.eye(4)
+        direction[:3, :3] = np.reshape(first.GetDirection(), (3, 3))
+        step = float(np.diff(times).mean()) if times is not None else 1.0
+        image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step or 1.0))
+        image.SetOrigin((*first.GetOrigin(), 0.0))
+        image.SetDirection(direction.ravel().tolist())
+    with write_aside(path) as aside:
+        sitk.WriteImage(image, str(aside), useCompression=True)
 
 
 def _read_drawn_nifti(path: Path, cine: CineStack, frame: int) -> np.ndarray:
@@ -138,11 +165,11 @@ def _read_nifti(path: Path) -> CineStack:
         volume, images, distance = image[:, :, :1], array[None], None  # the third axis is time
     grids = [volume[:, :, k : k + 1] for k in range(volume.GetSize()[2])]
     column, row = image.GetSpacing()[:2]
-    return CineStack(np.ascontiguousarray(images), grids, (row, column), distance)
+    return CineStack(np.ascontiguousarray(images), grids, (row, column), distance, source=image)
 
 
 def _read_series(folder: Path) -> CineStack:
-    headers = _headers(folder)
+    headers = _datasets(folder)
     normal = np.cross(*np.reshape(headers[0][1].ImageOrientationPatient, (2, 3)).astype(float))
     slices = defaultdict(list)
     for path, header in headers:
@@ -159,7 +186,7 @@ def _read_series(folder: Path) -> CineStack:
         )
     ordered = [sorted(slices[place], key=_time) for place in sorted(slices)]
     files = [[path for path, _ in frames] for frames in ordered]
-    images = [[_frame(path) for path in frames] for frames in files]
+    images = [[_frame(*item) for item in frames] for frames in ordered]
     if len({image.shape for frames in images for image in frames}) > 1:
         raise ValueError(f"{folder}: its images differ in size")
     first = ordered[0][0][1]
@@ -177,11 +204,11 @@ def _read_series(folder: Path) -> CineStack:
     )
 
 
-def _headers(folder: Path) -> list[tuple[Path, pydicom.Dataset]]:
+def _datasets(folder: Path) -> list[tuple[Path, pydicom.Dataset]]:
     headers = []
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True)
+            header = pydicom.dcmread(path)
         except InvalidDicomError:
             continue  # such as a DICOMDIR's neighbours, thumbnails
         missing = [
@@ -207,10 +234,15 @@ def _time(item: tuple[Path, pydicom.Dataset]) -> tuple[float, int]:
     return float(header.get("TriggerTime") or 0), int(header.InstanceNumber)
 
 
-def _frame(path: Path) -> np.ndarray:
-    image, _ = read_image(path)
+def _frame(path: Path, dataset: pydicom.Dataset) -> np.ndarray:
+    try:
+        image, _ = dicom_image(dataset)
+    except Exception as error:  # pydicom's decoders have their own errors for damaged pixels
+        raise ValueError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {error}") from error
     if image.ndim != 2:
         raise ValueError(f"{path}: expected one frame, found {len(image)}")
+    if not np.isfinite(image).all():
+        raise ValueError(f"{path}: holds values that are not finite")
     return image
 
 

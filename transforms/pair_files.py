@@ -15,7 +15,7 @@ from monai.transforms import Transform
 
 from .cine import read_image, scale_intensity
 
-__all__ = ["LoadPaird", "list_pairs", "read_slice"]
+__all__ = ["LoadPaird", "list_pairs", "read_slice", "stem"]
 
 
 def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> list[dict[str, str]]:
@@ -39,7 +39,7 @@ def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> l
         for role in ("moving", "fixed"):
             if not Path(pair[role]).is_file():
                 raise FileNotFoundError(f"{role} image '{pair[role]}' does not exist")
-        pair.setdefault("name", f"{_stem(pair['moving'])}_to_{_stem(pair['fixed'])}")
+        pair.setdefault("name", f"{stem(pair['moving'])}_to_{stem(pair['fixed'])}")
     for name, number in Counter(pair["name"] for pair in pairs).items():
         if number > 1:
             raise ValueError(f"{datalist}: {number} pairs would be written as '{name}'; give each its own \"name\"")
@@ -69,7 +69,8 @@ def _read_datalist(path: Path) -> list[dict[str, str]]:
     return pairs
 
 
-def _stem(path: str) -> str:
+def stem(path: str | Path) -> str:
+    """A file's name without what its format adds to it."""
     return Path(path).name.removesuffix(".gz").rsplit(".", 1)[0]
 
 

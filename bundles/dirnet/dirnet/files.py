@@ -39,4 +39,6 @@ def refuse_overwriting(*paths: str | Path, overwrite: bool = False) -> None:
     """
     for path in paths:
         if not check_flag(overwrite, "overwrite") and Path(path).exists():
-            raise FileExistsError(f"'{path}' exists; choose another --output_dir, or replace it by --overwrite True")
+            raise FileExistsError(
+                f"'{path}' exists; choose another --output_dir, or replace it by --overwrite True (dirnet: --force)"
+            )

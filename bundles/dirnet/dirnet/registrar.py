@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from transforms.cine import scale_intensity
 
 from .engines import bfloat16_pays
+from .exports import save_registration
 from .fields import folded_percent
 from .handlers.checkpoints import load_network
 from .images import Image2D, as_image, pixels
@@ -38,6 +39,8 @@ class Registration:
         control_points: of the spline, (2, K_1, K_2) in pixels.
         folded_percent: pixels where the field folds, 0 to 100.
         ncc_before, ncc_after: normalised cross-correlation of moving and of warped with fixed.
+        spline: that makes the field of the control points.
+        moving_file, fixed_file: from which they were read; None for images that were not.
     """
 
     moving: sitk.Image
@@ -48,6 +51,9 @@ class Registration:
     folded_percent: float
     ncc_before: float
     ncc_after: float
+    spline: nn.Module
+    moving_file: Path | None
+    fixed_file: Path | None
 
     def warp_mask(self, mask: Image2D) -> np.ndarray:
         """A mask drawn on the moving image on the fixed image's grid, bool (H, W): warped linearly, cut at 0.5.
@@ -63,6 +69,16 @@ class Registration:
         image = sitk.GetImageFromArray(self.warped.reshape(self.fixed.GetSize()[::-1]))
         image.CopyInformation(self.fixed)
         return image
+
+    def save(
+        self,
+        folder: str | Path,
+        name: str = "registration",
+        formats: Sequence[str] = ("nifti", "picture"),
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write it to files; see :func:`dirnet.exports.save_registration` for the formats and errors."""
+        return save_registration(self, folder, name, formats, overwrite)
 
 
 @dataclass(frozen=True)
@@ -150,6 +166,9 @@ class Registrar:
             folded_percent=folded.item(),
             ncc_before=before.item(),
             ncc_after=after.item(),
+            spline=self.network.transformer,
+            moving_file=_file(moving),
+            fixed_file=_file(fixed),
         )
 
     def propagate(self, cine: np.ndarray | Tensor | Sequence[np.ndarray], mask: Image2D, frame: int) -> Propagation:
@@ -189,6 +208,10 @@ class Registrar:
             control_points = self.network.control_points(pairs)
         ddf = self.network.transformer(control_points, list(pairs.shape[2:]))
         return control_points.cpu(), ddf.cpu()
+
+
+def _file(image: Image2D) -> Path | None:
+    return Path(image) if isinstance(image, str | Path) else None
 
 
 def _scores(pairs: Tensor, ddf: Tensor) -> tuple[Tensor, Tensor, Tensor]:

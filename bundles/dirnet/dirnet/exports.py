@@ -1,0 +1,102 @@
+"""A registration to the files that other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import SimpleITK as sitk
+
+from .dicom_files import write_deformable_registration, write_derived_series
+from .fields import write_displacement
+from .files import refuse_overwriting, write_aside
+from .handlers.pictures import picture, save_picture
+from .images import pixels
+from .itk_files import bspline_transform, displacement_transform, write_transform
+from .layers import BSplineTransformer
+
+if TYPE_CHECKING:
+    from .registrar import Registration
+
+__all__ = ["FORMATS", "save_registration"]
+
+
+def save_registration(
+    registration: Registration, folder: str | Path, name: str, formats: Sequence[str], overwrite: bool = False
+) -> list[Path]:
+    """Write a registration as ``<name>_…`` in each of some formats.
+
+    ========= =========================================================================================================
+    nifti     ``_warped.nii.gz``, moving image on the fixed one's grid; ``_ddf.nii.gz``, the field in mm (ITK's, LPS)
+    itk       ``_transform.h5``: the exact B-spline for ``sitk.ReadTransform``; of a thin-plate spline, its field
+    numpy     ``_ddf.npy``: the field (2, H, W) in pixels, (row, column)
+    dicom     ``_warped.dcm``, a derived image in the fixed one's study; ``_registration.dcm``, a Deformable Spatial
+              Registration; both images must be DICOM files
+    picture   ``_overview.png``: fixed, moving, warped, differences and the warped grid
+    ========= =========================================================================================================
+
+    Returns:
+        the paths that were written.
+
+    Raises:
+        ValueError: when there is no such format, or an image has no DICOM file or no place in space, but needs one.
+        FileExistsError: before anything is written, when one of the files exists and may not be replaced.
+    """
+    unknown = [form for form in formats if form not in FORMATS]
+    if unknown:
+        raise ValueError(f"formats must be some of {', '.join(FORMATS)}; got {', '.join(unknown)}")
+    if "dicom" in formats and (registration.moving_file is None or registration.fixed_file is None):
+        raise ValueError("the format dicom needs moving and fixed image as files: it names them, and keeps their study")
+    paths = {form: [Path(folder) / f"{name}_{part}" for part in FORMATS[form][0]] for form in formats}
+    refuse_overwriting(*(path for written in paths.values() for path in written), overwrite=overwrite)
+    for form, written in paths.items():
+        FORMATS[form][1](registration, *written)
+    return [path for written in paths.values() for path in written]
+
+
+def _nifti(registration: Registration, warped: Path, field: Path) -> None:
+    # the field first: it is the one that an image's geometry can rule out
+    write_displacement(field, registration.ddf, registration.fixed, registration.moving)
+    with write_aside(warped) as path:
+        sitk.WriteImage(registration.warped_image, str(path))
+
+
+def _itk(registration: Registration, path: Path) -> None:
+    spline, images = registration.spline, (registration.fixed, registration.moving)
+    if isinstance(spline, BSplineTransformer):
+        points = registration.control_points
+        transform = bspline_transform(points, spline.spacing, *images, order=spline.order, boundary=spline.boundary)
+    else:
+        transform = displacement_transform(registration.ddf, *images)
+    write_transform(path, transform)
+
+
+def _numpy(registration: Registration, path: Path) -> None:
+    with write_aside(path) as aside:
+        np.save(aside, registration.ddf)
+
+
+def _dicom(registration: Registration, warped: Path, field: Path) -> None:
+    files = registration.fixed_file, registration.moving_file
+    write_deformable_registration(field, registration.ddf, *files)
+    write_derived_series(warped, registration.warped, *files)
+
+
+def _picture(registration: Registration, path: Path) -> None:
+    row = {name: pixels(getattr(registration, name)) for name in ("moving", "fixed")}
+    white = {name: np.percentile(image, 99) for name, image in row.items()}
+    # each image by its own scale: two files need not be on one
+    shown = {name: image / (white[name] or 1) for name, image in row.items()}
+    shown["warped"] = registration.warped / (white["moving"] or 1)
+    save_picture(picture([{**shown, "ddf": registration.ddf}]), path)
+
+
+FORMATS: dict[str, tuple[tuple[str, ...], Callable[..., None]]] = {
+    "nifti": (("warped.nii.gz", "ddf.nii.gz"), _nifti),
+    "picture": (("overview.png",), _picture),
+    "itk": (("transform.h5",), _itk),
+    "numpy": (("ddf.npy",), _numpy),
+    "dicom": (("warped.dcm", "registration.dcm"), _dicom),
+}

@@ -1,0 +1,142 @@
+"""The command ``dirnet``, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+from typer.testing import CliRunner
+
+from app import command_line
+from dirnet.fields import read_displacement
+from dirnet.registrar import Registrar
+from transforms.cine_files import read_cine_stack, write_masks
+from transforms.phantom import Phantom, write_scd
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A phantom's cine of 3 slices of 10 frames as DICOM, and its true lumen drawn on ED as NIfTI."""
+    folder = write_scd(tmp_path_factory.mktemp("data") / "phantom", patients=3, size=(96, 112), phases=10, slices=3)
+    series = next(folder.glob("SCD_IMAGES_01/SCD0000101/*"))
+    phantom = Phantom(0, (96, 112), phases=10, slices=3)
+    lumens = np.array([[phantom.lumen(slice_, phase) for phase in range(10)] for slice_ in range(3)])
+    ed = int(lumens.sum((0, 2, 3)).argmax())
+    drawn = np.zeros_like(lumens)
+    drawn[:, ed] = lumens[:, ed]
+    stack = read_cine_stack(series)
+    # the files are ordered by place, the phantom's slices from base to apex
+    order = slice(None, None, -1) if _first_slice(stack) else slice(None)
+    write_masks(folder / "lumen.nii.gz", drawn[order], stack)
+    return series, folder / "lumen.nii.gz", lumens[order], ed
+
+
+def _first_slice(stack):
+    return int(Path(stack.files[0][0]).stem.rsplit("-", 1)[1]) > 10
+
+
+def run(*arguments, fails=False):
+    result = CliRunner().invoke(command_line.app, [str(part) for part in arguments])
+    assert (result.exit_code != 0) == fails, (result.output, result.exception)
+    return result
+
+
+def test_register_writes_every_format(data, tmp_path):
+    stack = read_cine_stack(data[0])
+    moving, fixed = stack.files[1][0], stack.files[1][4]
+    run("register", moving, fixed, "--output_dir", tmp_path, "--formats", "nifti,picture,itk,numpy,dicom")
+    name = f"{moving.stem}_to_{fixed.stem}"
+    parts = ["warped.nii.gz", "ddf.nii.gz", "overview.png", "transform.h5", "ddf.npy", "warped.dcm", "registration.dcm"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}_{part}" for part in parts)
+    ddf = np.load(tmp_path / f"{name}_ddf.npy")
+    assert np.allclose(read_displacement(tmp_path / f"{name}_ddf.nii.gz"), ddf, atol=1e-3)
+    assert np.allclose(ddf, Registrar.load().register(moving, fixed).ddf)
+    # the spline and the warped image, by SimpleITK
+    transform = sitk.ReadTransform(str(tmp_path / f"{name}_transform.h5"))
+    image = sitk.ReadImage(str(moving), sitk.sitkFloat32)
+    resampled = sitk.Resample(image, sitk.ReadImage(str(fixed)), transform, sitk.sitkLinear)
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{name}_warped.nii.gz"))).squeeze()
+    inside = (slice(12, -12), slice(12, -12))
+    assert np.allclose(sitk.GetArrayFromImage(resampled)[0][inside], expected[inside], atol=0.5)  # of about 1,000
+    derived = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{name}_warped.dcm")))[0]
+    assert np.allclose(derived, expected, atol=0.51)
+
+
+def test_a_contour_is_followed_and_measured(data, tmp_path):
+    series, drawn, lumens, ed = data
+    run("propagate", series, drawn, "--frame", ed, "-o", tmp_path)
+    results = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{series.name}_{part}" for part in results)
+    masks = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{series.name}_masks.nii.gz"))).transpose(1, 0, 2, 3)
+    assert masks.shape == lumens.shape
+    assert np.array_equal(masks[:, ed] > 0, lumens[:, ed])
+    overlap = 2 * (masks * lumens).sum((2, 3)) / (masks.sum((2, 3)) + lumens.sum((2, 3)))
+    assert overlap.min() > 0.75
+    assert overlap.mean() > 0.9
+    numbers = json.loads((tmp_path / f"{series.name}_numbers.json").read_text())
+    true_volume = lumens.sum((0, 2, 3))
+    true_fraction = 100 * (1 - true_volume.min() / true_volume[ed])
+    assert numbers["ejection_fraction_percent"] == pytest.approx(true_fraction, abs=6)
+    assert abs(numbers["end_systolic_frame"] - true_volume.argmin()) <= 1
+    assert (numbers["end_diastolic_frame"], numbers["slices_drawn"]) == (ed, 3)
+    table = pd.read_csv(tmp_path / f"{series.name}_cycle.csv")
+    assert table["volume_ml"].max() == pytest.approx(numbers["end_diastolic_volume_ml"], abs=0.01)
+    assert len(table) == 10
+
+
+def test_masks_in_the_layout_of_a_nifti_cine(data, tmp_path):
+    stack = read_cine_stack(data[0])
+    cine = sitk.GetImageFromArray(stack.images[1])
+    cine.SetSpacing((1.5, 1.2, 30))
+    sitk.WriteImage(cine, tmp_path / "cine.nii.gz")
+    mask = sitk.GetImageFromArray(data[2][1, data[3]].astype(np.uint8))
+    sitk.WriteImage(mask, tmp_path / "mask.png")
+    result = run("propagate", tmp_path / "cine.nii.gz", tmp_path / "mask.png", "--frame", data[3], "-o", tmp_path)
+    assert "ejection fraction percent: unknown" in result.output  # no distance between slices
+    masks = sitk.ReadImage(str(tmp_path / "cine_masks.nii.gz"))
+    assert (masks.GetSize(), masks.GetSpacing()) == (cine.GetSize(), pytest.approx(cine.GetSpacing()))
+
+
+def test_nothing_is_overwritten_unasked(data, tmp_path, monkeypatch, capsys):
+    stack = read_cine_stack(data[0])
+    arguments = ["register", stack.files[0][0], stack.files[0][1], "-o", tmp_path, "--formats", "numpy"]
+    run(*arguments)
+    monkeypatch.setattr("sys.argv", ["dirnet", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main()
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: '")
+    assert "_ddf.npy' exists" in error
+    run(*arguments, "--force")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["register", "nowhere.dcm", "{fixed}"], "file 'nowhere.dcm' does not exist"),
+        (["register", "{fixed}", "{fixed}", "--formats", "mha"], "formats must be some of nifti, picture, itk"),
+        (["propagate", "nowhere", "{mask}", "--frame", "0"], "cine 'nowhere' does not exist"),
+        (["propagate", "{series}", "{mask}", "--frame", "10"], "frame must be 0 to 9, got 10"),
+        (["propagate", "{series}", "nowhere.nii.gz", "--frame", "0"], "file 'nowhere.nii.gz' does not exist"),
+        (["info", "--weights", "nowhere.pt"], "checkpoint 'nowhere.pt' does not exist"),
+    ],
+)
+def test_errors_are_one_line_that_names_what_is_wrong(data, monkeypatch, capsys, arguments, message):
+    names = {"series": data[0], "mask": data[1], "fixed": read_cine_stack(data[0]).files[0][0]}
+    monkeypatch.setattr("sys.argv", ["dirnet", *(part.format(**names) for part in arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main()
+    assert stopped.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+def test_info_and_phantom(tmp_path):
+    assert "channels 32" in run("info").output
+    run("phantom", tmp_path / "phantom", "--patients", 3)
+    assert (tmp_path / "phantom" / "scd_patientdata.csv").is_file()
+    assert "does not" not in run("--help").output
