@@ -42,10 +42,10 @@ def edit(source, target, **changes):
 
 @pytest.fixture(scope="module")
 def frames(phantom_dir, tmp_path_factory):
-    """Five frames of a phantom, with what its files lack for a valid MR Image: gating and repetition time."""
+    """Five frames of a phantom."""
     folder = tmp_path_factory.mktemp("frames")
     files = sorted(phantom_dir.rglob("IM-*.dcm"))[0:10:2]
-    return [edit(file, folder / file.name, ScanOptions="CG", RepetitionTime="3.3") for file in files]
+    return [edit(file, folder / file.name) for file in files]
 
 
 @pytest.fixture(scope="module")
