@@ -59,7 +59,7 @@ Line = tuple[str, int, Callable[[], object]]
 
 def registration(batch: int, channels: int) -> list[Line]:
     """Images in, displacement field and warped image out."""
-    plain = DIRNet(channels=channels, extra_convolutions=True).eval().to(memory_format=torch.channels_last)
+    plain = DIRNet(channels=channels, poolings=3, extra_convolutions=True).eval().to(memory_format=torch.channels_last)
     folded = plain.fold_normalization()
 
     def call(network: DIRNet, amp: bool) -> Callable[[], object]:
@@ -77,7 +77,7 @@ def training(channels: int, batch: int = 32) -> list[Line]:
     pair = torch.rand(batch, 2, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
 
     def call(amp: bool, folding: bool) -> Callable[[], object]:
-        network = DIRNet(channels=channels, extra_convolutions=True).to(memory_format=torch.channels_last)
+        network = DIRNet(channels=channels, poolings=3, extra_convolutions=True).to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(network.parameters())
         inferer = RegistrationInferer(amp=amp, field=folding)
         loss = RegistrationLoss(regularization=FoldingLoss() if folding else None, weight=5)

@@ -77,7 +77,7 @@ def propagate(
     if not 0 <= frame < frames:
         raise ValueError(f"frame must be 0 to {frames - 1}, got {frame}")
     followed = follow.follow(Registrar.load(weights), stack, read_drawn(mask, stack, frame), frame)
-    written = follow.save(followed, output_dir, stem(cine.resolve()), force)
+    written = follow.save(followed, output_dir, cine.resolve().name if cine.is_dir() else stem(cine), force)
     for name, value in followed.numbers.items():
         typer.echo(f"{name.replace('_', ' ')}: {'unknown' if value is None else value}")
     for path in written:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from dirnet.files import write_aside
 from .cine import dicom_image, read_mask
 
 __all__ = ["CineStack", "read_cine_stack", "read_drawn", "write_masks"]
+
+
+Item = tuple[Path, pydicom.Dataset]
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,8 @@ def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
         first, times = cine.grids[0], cine.times
         direction = np.eye(4)
         direction[:3, :3] = np.reshape(first.GetDirection(), (3, 3))
-        step = float(np.diff(times).mean()) if times is not None else 1.0
-        image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step or 1.0))
+        step = float(np.diff(times).mean()) if times is not None else 1000.0  # ms; NIfTI has seconds
+        image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step / 1000))
         image.SetOrigin((*first.GetOrigin(), 0.0))
         image.SetDirection(direction.ravel().tolist())
     with write_aside(path) as aside:
@@ -128,6 +131,10 @@ def _read_drawn_nifti(path: Path, cine: CineStack, frame: int) -> np.ndarray:
         masks = array[None]
     else:
         masks = np.stack([_on_grid(volume, grid) for grid in cine.grids])
+        drawn = int((sitk.GetArrayViewFromImage(volume) != 0).any((1, 2)).sum())
+        found = int(masks.any((1, 2)).sum())
+        if 0 < found < drawn and volume.GetSize()[2] <= slices:
+            raise ValueError(f"{path}: drawn on {drawn} slices, of which only {found} lie where the cine's slices do")
     values = np.unique(masks[masks != 0])
     if len(values) > 1:
         raise ValueError(f"{path}: expected one structure, 0 and one other value; found 0 and {values}")
@@ -170,41 +177,84 @@ def _read_nifti(path: Path) -> CineStack:
 
 def _read_series(folder: Path) -> CineStack:
     headers = _datasets(folder)
-    normal = np.cross(*np.reshape(headers[0][1].ImageOrientationPatient, (2, 3)).astype(float))
-    slices = defaultdict(list)
-    for path, header in headers:
-        if not np.allclose(header.ImageOrientationPatient, headers[0][1].ImageOrientationPatient, atol=1e-3):
-            raise ValueError(f"{path}: its slice is not parallel to that of {headers[0][0]}")
-        # to 0.01 mm: places of the frames of a slice may differ by rounding
-        place = round(float(np.dot(normal, np.array(header.ImagePositionPatient, float))), 2)
-        slices[place].append((path, header))
-    counts = Counter(len(frames) for frames in slices.values())
+    slices = _slices(headers)
+    counts = Counter(len(frames) for frames in slices)
     if len(counts) > 1 or set(counts) == {1}:
         raise ValueError(
             f"{folder}: expected slices of equally many frames, two or more; found "
-            + ", ".join(f"{slices_} of {frames}" for frames, slices_ in sorted(counts.items()))
+            + ", ".join(f"{number} of {frames}" for frames, number in sorted(counts.items()))
         )
-    ordered = [sorted(slices[place], key=_time) for place in sorted(slices)]
-    files = [[path for path, _ in frames] for frames in ordered]
+    ordered = [sorted(frames, key=_time) for frames in slices]
     images = [[_frame(*item) for item in frames] for frames in ordered]
     if len({image.shape for frames in images for image in frames}) > 1:
         raise ValueError(f"{folder}: its images differ in size")
     first = ordered[0][0][1]
-    places = np.array(sorted(slices))
-    thickness = first.get("SpacingBetweenSlices") or first.get("SliceThickness")
-    distance = float(np.diff(places).mean()) if len(places) > 1 else thickness and float(thickness)
-    times = [frame.get("TriggerTime") for _, frame in ordered[0]]
     return CineStack(
         np.array(images, np.float32),
         [_grid(frames[0][1]) for frames in ordered],
         tuple(map(float, first.PixelSpacing)),
-        distance,
-        None if None in times else np.array(times, float),
-        files,
+        _distance(folder, [frames[0][1] for frames in ordered]),
+        _times(folder, ordered),
+        [[path for path, _ in frames] for frames in ordered],
     )
 
 
-def _datasets(folder: Path) -> list[tuple[Path, pydicom.Dataset]]:
+def _slices(headers: list[Item]) -> list[list[Item]]:
+    """Files by slice, the slices by their place along the normal."""
+    path, first = headers[0]
+    for other, header in headers:
+        for name in ("ImageOrientationPatient", "PixelSpacing"):
+            if not np.allclose(np.array(header[name].value, float), np.array(first[name].value, float), atol=1e-3):
+                raise ValueError(
+                    f"{other}: {name} differs from that of {path}; expected parallel slices of one pixel size"
+                )
+    normal = np.cross(*np.reshape(first.ImageOrientationPatient, (2, 3)).astype(float))
+    places = np.array([np.dot(normal, np.array(header.ImagePositionPatient, float)) for _, header in headers])
+    order = np.argsort(places, kind="stable")
+    # places of the frames of one slice may differ by rounding
+    cuts = np.flatnonzero(np.diff(places[order]) > 0.1) + 1
+    return [[headers[index] for index in part] for part in np.split(order, cuts)]
+
+
+def _distance(folder: Path, slices: list[pydicom.Dataset]) -> float | None:
+    """Between neighbouring slices in mm; the thickness of a lone one.
+
+    Raises:
+        ValueError: when the slices lie unequally far apart, or not above each other.
+    """
+    if len(slices) == 1:
+        thickness = slices[0].get("SpacingBetweenSlices") or slices[0].get("SliceThickness")
+        return float(thickness) if thickness else None
+    corners = np.array([header.ImagePositionPatient for header in slices], float)
+    steps = np.diff(corners, axis=0)
+    normal = np.cross(*np.reshape(slices[0].ImageOrientationPatient, (2, 3)).astype(float))
+    gaps = steps @ normal
+    aside = np.linalg.norm(steps - gaps[:, None] * normal, axis=1).max()
+    if np.ptp(gaps) > 0.05 * gaps.mean() or aside > 0.5 * float(min(slices[0].PixelSpacing)):
+        raise ValueError(
+            f"{folder}: expected slices equally far apart and above each other; found gaps of {gaps.min():.2f} to "
+            f"{gaps.max():.2f} mm, and {aside:.2f} mm aside. Is a slice missing?"
+        )
+    return float(gaps.mean())
+
+
+def _times(folder: Path, ordered: list[list[Item]]) -> np.ndarray | None:
+    """Trigger times of the frames of the first slice in ms; None where they are not known.
+
+    Raises:
+        ValueError: when a slice has two frames at one time.
+    """
+    for frames in ordered:
+        times = [frame.get("TriggerTime") for _, frame in frames]
+        known = np.array(times, float) if None not in times and "" not in times else None
+        if known is None or not known.any():
+            return None
+        if (np.diff(known) <= 0).any():
+            raise ValueError(f"{folder}: a slice has two frames at one trigger time; is it one series, acquired once?")
+    return np.array([frame.TriggerTime for _, frame in ordered[0]], float)
+
+
+def _datasets(folder: Path) -> list[Item]:
     headers = []
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         try:
@@ -229,7 +279,7 @@ def _datasets(folder: Path) -> list[tuple[Path, pydicom.Dataset]]:
     return headers
 
 
-def _time(item: tuple[Path, pydicom.Dataset]) -> tuple[float, int]:
+def _time(item: Item) -> tuple[float, int]:
     header = item[1]
     return float(header.get("TriggerTime") or 0), int(header.InstanceNumber)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,13 @@ def read_idx(path: str | Path) -> np.ndarray:
         raise FileNotFoundError(f"'{path}' does not exist, nor '{path.name}.gz'; expected MNIST's four idx files")
     try:
         content = gzip.decompress(found[0].read_bytes()) if found[0].suffix == ".gz" else found[0].read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{found[0]} is not a gzip file, or is damaged") from error
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise ValueError(f"{found[0]} is not an idx file of bytes")
     start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise ValueError(f"{found[0]} is cut short")
     shape = np.frombuffer(content[4:start], ">u4").astype(int)
     if len(content) - start != shape.prod():
         raise ValueError(f"{found[0]}: expected {shape.prod()} bytes of data, found {len(content) - start}")

@@ -15,6 +15,8 @@ from monai.transforms import Transform
 
 from .cine import read_image, scale_intensity
 
+SUFFIXES = (".nii.gz", ".nii", ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".mha", ".nrrd")
+
 __all__ = ["LoadPaird", "list_pairs", "read_slice", "stem"]
 
 
@@ -70,8 +72,10 @@ def _read_datalist(path: Path) -> list[dict[str, str]]:
 
 
 def stem(path: str | Path) -> str:
-    """A file's name without what its format adds to it."""
-    return Path(path).name.removesuffix(".gz").rsplit(".", 1)[0]
+    """A file's name without what its format adds to it; other dots stay, such as those of a UID."""
+    name = Path(path).name
+    known = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
+    return name[: -len(known[0])] if known and len(name) > len(known[0]) else name
 
 
 class LoadPaird(Transform):

@@ -17,9 +17,9 @@ from dirnet.handlers import window_around
 
 __all__ = ["boxes", "comparison", "curve_of", "curves", "motion"]
 
-# Okabe and Ito's, which differ in lightness too, and lines that differ without colour
+# Okabe and Ito's, which differ in lightness too; with five kinds of line no two of forty look the same
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000", "#999999")
-DASHES = ("-", "--", "-.", ":")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
 def _style(number: int) -> dict[str, Any]:

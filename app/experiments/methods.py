@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +12,17 @@ from typing import Any
 from monai.bundle import ConfigParser, run
 
 import dirnet
-from dirnet.handlers import row_of_registration
+from dirnet.files import write_aside
+from dirnet.handlers import check_run, row_of_registration
+from transforms.cine import fingerprint
+
+from .machine import machine
 
 __all__ = ["METHODS", "Method", "Workplace", "choose"]
 
 CONFIGS = Path(dirnet.__file__).parents[1] / "configs"
 OVERLAYS = Path(__file__).parent / "configs"
+MADE_FILE = "made.json"
 
 
 @dataclass(frozen=True)
@@ -27,16 +34,12 @@ class Method:
         title: in tables and figures.
         overlay: config that is laid over the bundle's ``train.json`` and ``evaluate.json``; None for these as they are.
         trained: whether it is a network.
-        splits: on which it is scored.
-        weights: of its training, which are scored: the best by validation, or the last.
     """
 
     name: str
     title: str
     overlay: Path | None
     trained: bool = True
-    splits: tuple[str, ...] = ("validation", "test")
-    weights: str = "model.pt"
 
 
 METHODS = {
@@ -53,13 +56,6 @@ METHODS = {
         Method("c1", "C1, two more convolutions", CONFIGS / "variants" / "c1.json"),
         Method("c2", "C2, fully connected", CONFIGS / "variants" / "c2.json"),
         Method("fine", "fine: C1, 32 kernels, 8 px", None),
-        Method(
-            "shipped",
-            "fine, more patients",
-            OVERLAYS / "more_patients.json",
-            splits=("test",),
-            weights="model_final.pt",
-        ),
     )
 }
 
@@ -99,46 +95,92 @@ class Workplace:
         return self.output_dir / "evaluation" / split / method.name
 
     def is_trained(self, method: Method) -> bool:
-        return not method.trained or (self.training_dir(method) / "model_final.pt").is_file()
+        """Whether a network's training is complete.
 
-    def is_evaluated(self, method: Method, split: str) -> bool:
-        folder = self.evaluation_dir(method, split)
-        return all((folder / name).is_file() for name in ("registrations.csv", "summary.json", "worst_to_best.png"))
+        Raises:
+            ValueError: when it was done with other settings or data than it would be now; names the differences.
+        """
+        folder = self.training_dir(method)
+        if not (folder / "model_final.pt").is_file():
+            return False
+        check_run(
+            folder,
+            True,
+            self._parser("train.json", method, **self._training_options(method)).get_parsed_content("about"),
+        )
+        return True
 
     def train(self, method: Method) -> None:
         """Train a network, or go on with its training where it was stopped."""
-        folder = self.training_dir(method)
+        options = self._training_options(method)
         run(
             run_id="training",
             config_file=_files("train.json", method),
-            dataset_dir=self.dataset_dir,
-            output_dir=str(folder),
-            iterations=self.iterations,
-            seed=self.seed,
-            resume=(folder / "last.pt").is_file(),
+            **options,
+            resume=(self.training_dir(method) / "last.pt").is_file(),
         )
 
+    def is_evaluated(self, method: Method, split: str) -> bool:
+        """Whether a method's registrations of a split are there, made as they would be made now."""
+        try:
+            made = json.loads((self.evaluation_dir(method, split) / MADE_FILE).read_text())
+        except (FileNotFoundError, ValueError):
+            return False
+        return made["key"] == self._key(method, split)
+
     def evaluate(self, method: Method, split: str) -> None:
+        """Register a split by a method, and keep how and where that was done beside the results."""
+        folder = self.evaluation_dir(method, split)
+        key = self._key(method, split)
+        (folder / MADE_FILE).unlink(missing_ok=True)
         run(
             config_file=_files("evaluate.json", method),
-            dataset_dir=self.dataset_dir,
-            **self._checkpoint(method),
-            split=split,
-            output_dir=str(self.evaluation_dir(method, split)),
-            overwrite=True,  # what a stop left unfinished
+            **self._evaluation_options(method, split),
+            output_dir=str(folder),
+            overwrite=True,  # what a stop left unfinished, or what has changed since
         )
+        with write_aside(folder / MADE_FILE) as path:
+            path.write_text(json.dumps({"key": key, **machine()}, indent=1) + "\n")
+
+    def made(self, method: Method, split: str) -> dict[str, Any]:
+        """On which machine, and when, a split was registered by a method."""
+        made = json.loads((self.evaluation_dir(method, split) / MADE_FILE).read_text())
+        return {name: value for name, value in made.items() if name != "key"}
 
     def register(self, method: Method, split: str, indices: Sequence[int]) -> list[dict[str, Any]]:
         """The images of some of a split's registrations, each as :func:`dirnet.handlers.picture` takes it."""
-        parser = ConfigParser()
-        parser.read_config(_files("evaluate.json", method))
-        parser.update({"dataset_dir": self.dataset_dir, "split": split, **self._checkpoint(method)})
-        parts = (parser.get_parsed_content(key) for key in ("dataset", "network", "inferer", "device"))
-        dataset, network, inferer, device = parts
+        parser = self._parser("evaluate.json", method, **self._evaluation_options(method, split))
+        dataset, network, inferer, device = map(parser.get_parsed_content, ("dataset", "network", "inferer", "device"))
         return [row_of_registration(dataset, index, network, inferer, device) for index in indices]
 
-    def _checkpoint(self, method: Method) -> dict[str, Any]:
-        return {"ckpt_file": str(self.training_dir(method) / method.weights)} if method.trained else {}
+    def _training_options(self, method: Method) -> dict[str, Any]:
+        return {
+            "dataset_dir": self.dataset_dir,
+            "output_dir": str(self.training_dir(method)),
+            "iterations": self.iterations,
+            "seed": self.seed,
+        }
+
+    def _evaluation_options(self, method: Method, split: str) -> dict[str, Any]:
+        options = {"dataset_dir": self.dataset_dir, "split": split}
+        return {**options, "ckpt_file": str(self.training_dir(method) / "model.pt")} if method.trained else options
+
+    def _parser(self, config: str, method: Method, **options: Any) -> ConfigParser:
+        parser = ConfigParser()
+        parser.read_config(_files(config, method))
+        parser.update(options)
+        return parser
+
+    def _key(self, method: Method, split: str) -> str:
+        """Hash of all that a method's registrations of a split follow from: configs, images and masks, weights."""
+        parts = [Path(file).read_text() for file in _files("evaluate.json", method)]
+        records = self._parser("evaluate.json", method, **self._evaluation_options(method, split)).get_parsed_content(
+            "records"
+        )
+        parts += [fingerprint(record).decode() for record in records]
+        if method.trained:
+            parts.append(hashlib.sha256((self.training_dir(method) / "model.pt").read_bytes()).hexdigest())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _files(config: str, method: Method) -> list[str]:

@@ -21,6 +21,7 @@ from dirnet.networks import DIRNet
 from transforms.mnist import digit_stacks
 
 from . import figures, outputs, report
+from .machine import machine
 from .methods import CONFIGS
 
 __all__ = ["choose", "run"]
@@ -60,16 +61,13 @@ def run(dataset_dir: Path | None, output_dir: Path, iterations: int, digits: Seq
         FileNotFoundError, ValueError: when the data are not as expected.
         ValueError: when ``output_dir`` holds an experiment with other settings.
     """
-    settings = {
-        "dataset_dir": str(dataset_dir or "scikit-learn's digits"),
-        "iterations": iterations,
-        "seed": seed,
-    }
+    data = str(dataset_dir.resolve()) if dataset_dir else "scikit-learn's digits"
+    settings = {"dataset_dir": data, "iterations": iterations, "seed": seed}
     digit_stacks(dataset_dir, digits[0])  # before anything is written
     outputs.keep_settings(output_dir, settings)
     for digit in digits:
-        folder = output_dir / "training" / str(digit)
-        if (folder / "model_final.pt").is_file():
+        folder = _training_dir(output_dir, digit)
+        if _is_trained(output_dir, digit):
             console.print(f"digit {digit}: trained before, kept")
             continue
         console.rule(f"digit {digit}: training")
@@ -83,11 +81,20 @@ def run(dataset_dir: Path | None, output_dir: Path, iterations: int, digits: Seq
             seed=seed,
             resume=(folder / "last.pt").is_file(),
         )
-    results = {digit: _register(digit, dataset_dir, output_dir, seed) for digit in digits}
+    done = [digit for digit in range(10) if _is_trained(output_dir, digit)]
+    results = {digit: _register(digit, dataset_dir, output_dir, seed) for digit in done}
     data = f"--dataset_dir {dataset_dir.name} " if dataset_dir else ""
-    options = f"--iterations {iterations} --seed {seed} --digits {','.join(map(str, digits))}"
+    options = f"--iterations {iterations} --seed {seed} --digits {','.join(map(str, done))}"
     about = {"command": f"python -m app.experiments mnist {data}{options}"}
-    _write_results(results, output_dir, {**about, **outputs.machine()})
+    _write_results(results, output_dir, {**about, **machine()})
+
+
+def _training_dir(output_dir: Path, digit: int) -> Path:
+    return output_dir / "training" / str(digit)
+
+
+def _is_trained(output_dir: Path, digit: int) -> bool:
+    return (_training_dir(output_dir, digit) / "model_final.pt").is_file()
 
 
 def _register(digit: int, dataset_dir: Path | None, output_dir: Path, seed: int) -> dict[str, Any]:
@@ -96,7 +103,7 @@ def _register(digit: int, dataset_dir: Path | None, output_dir: Path, seed: int)
     chosen = int(np.random.default_rng((seed, digit)).integers(len(stack)))
     fixed = stack[chosen]
     moving = torch.cat([stack[:chosen], stack[chosen + 1 :]])[:, None]
-    network = load_weights(DIRNet(poolings=2), output_dir / "training" / str(digit) / "model.pt").eval()
+    network = load_weights(DIRNet(poolings=2), _training_dir(output_dir, digit) / "model.pt").eval()
     target = fixed.expand_as(moving)
     inferer = RegistrationInferer(field=False)
     with torch.inference_mode():
@@ -137,7 +144,7 @@ def _write_results(results: Mapping[int, Mapping[str, Any]], folder: Path, about
     sections = [report.Section("Registration of the test digits", _table(summary), NOTE)]
     outputs.write_markdown(folder / "mnist.md", "MNIST, again", INTRODUCTION, sections, about)
 
-    curves = {f"digit {digit}": figures.curve_of(folder / "training" / str(digit)) for digit in results}
+    curves = {f"digit {digit}": figures.curve_of(_training_dir(folder, digit)) for digit in results}
     save_picture(figures.curves(curves, "validation loss (−NCC)"), folder / "figures" / "learning_curves.png", 200)
     save_picture(_averages(results), folder / "figures" / "averages.png", 200)
     captions = {

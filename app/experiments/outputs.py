@@ -1,23 +1,19 @@
-"""What the experiments' results have in common: settings, machine, CSV and Markdown."""
+"""What the experiments' results have in common: settings, CSV and Markdown."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from dirnet.files import write_aside
 
 from . import report, tables
 
-__all__ = ["keep_settings", "machine", "write_csv", "write_markdown"]
+__all__ = ["keep_settings", "write_csv", "write_markdown"]
 
 
 def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -35,20 +31,6 @@ def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     changes = [f"{key} {before.get(key)!r} (now {now!r})" for key, now in settings.items() if before.get(key) != now]
     if changes:
         raise ValueError(f"{path} is of an experiment with other settings: {', '.join(changes)}; choose another folder")
-
-
-def machine() -> dict[str, Any]:
-    """What the results were made on."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.is_file() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "date": date.today().isoformat(),
-        "processor": models[0] if models else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "torch": torch.__version__,
-    }
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -23,13 +23,14 @@ __all__ = ["ElastixInferer", "IdentityInferer"]
 
 class ElastixInferer(Inferer):
     """Registers each pair of a batch by elastix: cubic B-spline, normalised correlation, stochastic gradient descent
-    with adaptive steps, images halved from each resolution to the one before.
+    with adaptive steps.
 
     Args:
         grid_spacing: of the control points at the last resolution, in pixels; twice that at the one before, ....
         resolutions: their number; the last is the full image.
         iterations: at each resolution.
         samples: random positions at which an iteration compares the images.
+        downsample: whether the images are halved from each resolution to the one before, or only smoothed as much.
         bending_energy: weight of elastix's penalty on bending beside the correlation; 0 for none, as in the paper.
     """
 
@@ -39,6 +40,7 @@ class ElastixInferer(Inferer):
         resolutions: int = 2,
         iterations: int = 100,
         samples: int = 2048,
+        downsample: bool = True,
         bending_energy: float = 0,
     ) -> None:
         super().__init__()
@@ -52,6 +54,9 @@ class ElastixInferer(Inferer):
             settings["Registration"] = ["MultiMetricMultiResolutionRegistration"]
         steps = [str(2**level) for level in reversed(range(resolutions))]
         settings["GridSpacingSchedule"] = steps
+        pyramid = "RecursiveImagePyramid" if downsample else "SmoothingImagePyramid"
+        for role in ("Fixed", "Moving"):
+            settings[f"{role}ImagePyramid"] = [role + pyramid]
         settings["ImagePyramidSchedule"] = [step for step in steps for _ in range(2)]
         settings["MaximumNumberOfIterations"] = [str(iterations)]
         settings["NumberOfSpatialSamples"] = [str(samples)]

@@ -60,10 +60,9 @@ def write(
         sections=sections,
         about=about,
         figures=[(_data_uri((figures / name).read_bytes()), caption) for name, caption in captions.items()],
-        # inside a script element only "</" could end it
-        cases=json.dumps([_viewer_case(case) for case in cases]).replace("</", "<\\/"),
+        # "<" could end the script element, or begin a comment in it
+        cases=json.dumps([_viewer_case(case) for case in cases]).replace("<", "\\u003c"),
         has_cases=bool(cases),
-        crop=CROP,
     )
     with write_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")

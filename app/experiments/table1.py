@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rich.console import Console
 from dirnet.files import write_aside
 from dirnet.handlers import save_picture
 from transforms.phantom import write_scd
+from transforms.records import read_records, records_of_split, with_ed_and_es
 
 from . import figures, outputs, report, tables, texts
 from .methods import METHODS, Method, Workplace
@@ -21,6 +23,7 @@ from .report import Section
 __all__ = ["run"]
 
 SPLITS = ("validation", "test")
+SAME = ["patient", "slice", "direction", "missing", "dice_before"]  # of a registration, whatever the method
 IN_PICTURES = ("elastix", "elastix_tuned", "c1", "fine")
 DPI = 200
 
@@ -40,42 +43,63 @@ def run(
         seed: of each training.
 
     Raises:
-        FileNotFoundError: when there is no such data set.
+        FileNotFoundError, ValueError: as :func:`check_data`.
         ValueError: when ``output_dir`` holds an experiment with other settings.
     """
-    if dataset_dir and not Path(dataset_dir).exists():
-        raise FileNotFoundError(f"dataset_dir '{dataset_dir}' does not exist")
-    settings = {
-        "dataset_dir": dataset_dir or "phantom",
-        "iterations": iterations or (10000 if dataset_dir else 600),
-        "seed": seed,
-    }
+    data = str(Path(dataset_dir).resolve()) if dataset_dir else str((output_dir / "phantom").resolve())
+    settings = {"dataset_dir": data, "iterations": iterations or (10000 if dataset_dir else 600), "seed": seed}
+    if dataset_dir:
+        check_data(data)
     outputs.keep_settings(output_dir, settings)
-    if dataset_dir is None and not (output_dir / "phantom").is_dir():
+    if dataset_dir is None and not Path(data).is_dir():
         console.print("no --dataset_dir (nor SCD_DIR) given: using the beating-heart phantom that the project makes")
-        write_scd(output_dir / "phantom", size=(256, 256))  # the one size that C2 takes
-    place = Workplace(output_dir, dataset_dir or str(output_dir / "phantom"), settings["iterations"], seed)
+        write_scd(data, size=(256, 256))  # the one size that C2 takes
+    place = Workplace(output_dir, data, settings["iterations"], seed)
     for method in methods:
         _train(method, place)
-    for method in methods:
-        for split in method.splits:
+        for split in SPLITS:
             _evaluate(method, split, place)
     console.rule("results")
-    options = f"--iterations {place.iterations} --seed {seed} --rows {','.join(method.name for method in methods)}"
-    about = {
-        "command": f"python -m app.experiments table1 --dataset_dir {Path(settings['dataset_dir']).name} {options}"
-    }
-    Results(methods, place).write({**about, **outputs.machine()})
+    done = [method for method in METHODS.values() if method in methods or _is_done(method, place)]
+    Results(done, place).write(f"--dataset_dir {Path(data).name} " if dataset_dir else "")
+
+
+def check_data(dataset_dir: str) -> None:
+    """What hours of training would else end in.
+
+    Raises:
+        FileNotFoundError: when there is no such data set.
+        ValueError: when a split is empty, or one to be scored has no end-diastole and end-systole, no lumen drawn at
+            both, or a slice twice.
+    """
+    records = read_records(dataset_dir, "")
+    records_of_split(records, "training")
+    for split in SPLITS:
+        scored = with_ed_and_es(records_of_split(records, split))
+        counts = Counter((record["patient"], record["slice"]) for record in scored)
+        (patient, number), count = counts.most_common(1)[0]
+        if count > 1:
+            raise ValueError(
+                f"{dataset_dir}: patient {patient} has {count} records of slice {number}; expected one each"
+            )
+        if not any({record["ed"], record["es"]} <= set(record["lumen"]) for record in scored):
+            raise ValueError(
+                f"{dataset_dir}: no slice of the split {split!r} has a lumen at both ED and ES to score by"
+            )
+
+
+def _is_done(method: Method, place: Workplace) -> bool:
+    folders = [place.evaluation_dir(method, split) for split in SPLITS]
+    return all(folder.is_dir() for folder in folders) and all(place.is_evaluated(method, split) for split in SPLITS)
 
 
 def _train(method: Method, place: Workplace) -> None:
+    if not method.trained:
+        return
     if place.is_trained(method):
-        if method.trained:
-            console.print(f"{method.title}: trained before, kept")
+        console.print(f"{method.title}: trained before, kept")
         return
     console.rule(f"{method.title}: training")
-    for split in method.splits:  # of weights that were here before
-        shutil.rmtree(place.evaluation_dir(method, split), ignore_errors=True)
     place.train(method)
 
 
@@ -99,27 +123,36 @@ class Results:
         self.methods = methods
         self.place = place
         self.titles = {method.name: method.title for method in methods}
-        splits = [split for split in SPLITS if any(split in method.splits for method in methods)]
-        self.registrations = {split: self._read(split) for split in splits}
+        self.registrations = {split: self._read(split) for split in SPLITS}
+        self.counts = {split: len(rows) // len(methods) for split, rows in self.registrations.items()}
         self.summaries = {split: tables.summarise(rows) for split, rows in self.registrations.items()}
         self.references = [name for name in ("elastix", "bl") if name in self.titles and len(methods) > 1]
         self.comparison = tables.compare(self.registrations["test"], self.references)
-        networks = [method.name for method in methods if method.trained and "validation" in method.splits]
+        networks = [method.name for method in methods if method.trained]
         self.best = METHODS[self.summaries["validation"].loc[networks, "dice_mean"].idxmax()] if networks else None
 
     def _read(self, split: str) -> pd.DataFrame:
-        """All registrations of a split, a row a registration and method, with the scores after it."""
+        """All registrations of a split, a row a registration and method, with the scores after it.
+
+        Raises:
+            ValueError: when two methods have registered other images.
+        """
         parts = []
-        for method in (method for method in self.methods if split in method.splits):
+        for method in self.methods:
             rows = pd.read_csv(self.place.evaluation_dir(method, split) / "registrations.csv")
             rows = rows.rename(columns={f"{name}_after": name for name in ("dice", "hd95", "hd95_pooled", "mad")})
             rows["milliseconds"] = 1000 * rows.pop("seconds")
             rows.insert(0, "method", method.name)
+            if parts and not rows[SAME].equals(parts[0][SAME]):
+                raise ValueError(f"{self.methods[0].title} and {method.title} have registered other images ({split})")
             parts.append(rows)
         return pd.concat(parts, ignore_index=True)
 
-    def write(self, about: dict[str, Any]) -> None:
+    def write(self, data: str) -> None:
+        """Write all into the workplace's folder; ``data`` is the part of the command that names them."""
         folder, sections = self.place.output_dir, self.sections()
+        options = f"--iterations {self.place.iterations} --seed {self.place.seed} --rows {','.join(self.titles)}"
+        about = {"command": f"python -m app.experiments table1 {data}{options}", **self.machines()}
         outputs.write_csv(folder / "registrations.csv", _stack(self.registrations))
         outputs.write_csv(folder / "table1.csv", _stack(self.summaries).reset_index())
         outputs.write_csv(folder / "tests.csv", self.comparison)
@@ -129,19 +162,28 @@ class Results:
         report.write(folder / "report.html", sections, about, folder / "figures", captions, cases, texts.DATA)
         console.print(f"results: {folder / 'table1.md'}, {folder / 'report.html'}")
 
+    def machines(self) -> dict[str, Any]:
+        """When and on what the methods were run; said of each, where that differs."""
+        made = {method.title: self.place.made(method, "test") for method in self.methods}
+        first = next(iter(made.values()))
+        if all(other == first for other in made.values()):
+            return first
+        return {title: ", ".join(f"{name} {value}" for name, value in where.items()) for title, where in made.items()}
+
     def sections(self) -> list[Section]:
-        number = {split: summary["registrations"].iloc[0] for split, summary in self.summaries.items()}
+        number = {
+            split: f"{summary['registrations'].iloc[0]} of {self.counts[split]} registrations scored"
+            for split, summary in self.summaries.items()
+        }
         table = {split: tables.table1(summary, self.titles) for split, summary in self.summaries.items()}
-        sections = [Section(f"Test split: {number['test']} registrations", table["test"], texts.TABLE)]
+        sections = [Section(f"Test split: {number['test']}", table["test"], texts.TABLE)]
         for name in self.references:
             tests = tables.tests_table(self.comparison, name, self.titles)
             sections.append(Section(f"Paired tests against {self.titles[name]}", tests, texts.TESTS))
-        if "validation" not in table:
-            return sections
         note = "Settings and the best network are chosen on this split."
         if self.best:
             note += f" By Dice that is {self.best.title}."
-        title = f"Validation split: {number['validation']} registrations"
+        title = f"Validation split: {number['validation']}"
         return [*sections, Section(title, table["validation"], note)]
 
     def cases(self) -> list[dict[str, Any]]:
@@ -173,6 +215,7 @@ class Results:
 
     def write_figures(self, folder: Path, cases: Sequence[dict[str, Any]]) -> dict[str, str]:
         """Write the figures; their captions by file name."""
+        shutil.rmtree(folder, ignore_errors=True)  # of rows that are no longer there
         captions = {}
         test, names = self.registrations["test"], ("before", "bl", *IN_PICTURES)
         if cases:

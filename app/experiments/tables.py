@@ -86,6 +86,8 @@ def table1(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
     for measure, (heading, digits) in MEASURES.items():
         pairs = zip(summary[f"{measure}_mean"], summary[f"{measure}_sd"], strict=True)
         table[heading] = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in pairs]
+    if summary["lost"].any():
+        table["lumen lost by the warp"] = summary["lost"].astype(str).tolist()
     times = summary["milliseconds_median"]
     table["time, ms"] = ["" if time == 0 else f"{time:.1f}" for time in times]
     for name in ("elastix", "elastix_tuned"):
@@ -99,7 +101,7 @@ def tests_table(comparison: pd.DataFrame, reference: str, titles: Mapping[str, s
     """The comparison with one reference to read: a row a method, difference and p of each measure."""
     rows = {}
     for method, group in comparison[comparison["reference"] == reference].groupby("method", sort=False):
-        cells = {}
+        cells = {"registrations": str(group["registrations"].max())}
         for _, test in group.iterrows():
             heading, digits = MEASURES[test["measure"]]
             cells[f"{heading}: difference"] = f"{test['difference']:+.{digits}f}"

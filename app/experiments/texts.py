@@ -28,7 +28,8 @@ CURVES = (
 )
 
 COMPARISON = (
-    "One registration of each pathology group, that of median Dice: fixed and moving frame, the moving frame warped "
+    "Of each pathology group the registration of median Dice by the best network (of fewer than four groups, the worst"
+    " and the best of all too): fixed and moving frame, the moving frame warped "
     "by each method, and the absolute differences to the fixed frame, as in the paper's Fig. 4. Yellow: lumen drawn "
     "on the fixed frame; blue: lumen drawn on the moving frame, warped with it."
 )

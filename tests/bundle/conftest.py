@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.Co
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of an untrained C1 network that moves an image by some pixels, not everywhere alike."""
     torch.manual_seed(0)
-    network = DIRNet(channels=32, extra_convolutions=True)
+    network = DIRNet(channels=32, poolings=3, extra_convolutions=True)
     torch.nn.init.normal_(network.regressor[-1].weight, std=20)
     torch.nn.init.constant_(network.regressor[-1].bias, 2)
     path = tmp_path_factory.mktemp("weights") / "model.pt"

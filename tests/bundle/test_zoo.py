@@ -30,7 +30,7 @@ def files(bundle):
 
 @pytest.fixture(scope="module")
 def network(bundle):
-    network = DIRNet(channels=32, extra_convolutions=True)
+    network = DIRNet(channels=32, poolings=3, extra_convolutions=True)
     load_weights(network, bundle / "models" / "model.pt")
     return network.eval()
 

@@ -175,3 +175,20 @@ def test_wrong_input_is_named(registrar, images):
         registrar.propagate(images, np.arange(2880).reshape(48, 60), 0)
     with pytest.raises(ValueError, match=r"expected a cine \(T, H, W\) of two frames or more"):
         registrar.propagate(images[:1], images[0] > 0, 0)
+
+
+def test_slices_whose_axes_run_apart_are_refused(registrar, tmp_path):
+    image = sitk.GetImageFromArray(np.random.default_rng(0).random((1, 24, 24), np.float32))
+    sitk.WriteImage(image, tmp_path / "slice.nii.gz")
+    loaded = LoadImage(image_only=True, ensure_channel_first=True)(tmp_path / "slice.nii.gz")
+    assert registrar.register(loaded, loaded).ncc_before == pytest.approx(1)
+    with pytest.raises(ValueError, match="the rows of moving and fixed run in different directions"):
+        registrar.register(loaded, tmp_path / "slice.nii.gz")
+    with pytest.raises(ValueError, match="expected a MetaTensor whose slice axis is the last"):
+        as_image(MetaTensor(torch.rand(1, 1, 24, 24), affine=torch.eye(4)))
+
+
+def test_no_file_is_left_of_a_format_that_cannot_be(registrar, images, tmp_path):
+    with pytest.raises(ValueError, match="moving is no DICOM file: an array"):
+        registrar.register(*images).save(tmp_path, formats=["nifti", "dicom"])
+    assert not list(tmp_path.iterdir())

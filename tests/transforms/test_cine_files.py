@@ -8,8 +8,8 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from transforms.cine_files import read_cine_stack, read_drawn
-from transforms.phantom import Phantom
+from transforms.cine_files import read_cine_stack, read_drawn, write_masks
+from transforms.phantom import Phantom, write_scd
 from transforms.records import read_records
 
 
@@ -24,7 +24,7 @@ def cine(folder):
     return read_cine_stack(folder)
 
 
-def write_nifti(path, array, like, spacing=None):
+def write_nifti(path, array, like):
     """(S, H, W) on the slices of a cine."""
     volume = sitk.GetImageFromArray(array)
     volume.SetOrigin(like.grids[0].GetOrigin())
@@ -117,3 +117,75 @@ def test_what_is_no_cine_is_named(folder, tmp_path):
     (tmp_path / "damaged.nii.gz").write_bytes(b"\x1f\x8b" + bytes(50))
     with pytest.raises(ValueError, match=r"damaged\.nii\.gz: cannot be read as NIfTI"):
         read_cine_stack(tmp_path / "damaged.nii.gz")
+
+
+def edited(folder, target, edit):
+    """A copy of a series with each file's data set edited."""
+    target.mkdir()
+    for path in sorted(folder.iterdir()):
+        dataset = pydicom.dcmread(path)
+        edit(dataset)
+        dataset.save_as(target / path.name)
+    return target
+
+
+def test_a_series_whose_slices_do_not_lie_as_a_stack(tmp_path):
+    folder = write_scd(tmp_path / "phantom", patients=3, size=(32, 32), phases=2, slices=4)
+    series = next(folder.glob("SCD_IMAGES_01/SCD0000101/*"))
+    assert read_cine_stack(series).images.shape[:2] == (4, 2)
+    normal = np.cross(
+        *np.reshape(pydicom.dcmread(next(series.iterdir())).ImageOrientationPatient, (2, 3)).astype(float)
+    )
+    rounding = np.random.default_rng(0)
+
+    def jitter(dataset):
+        position = np.array(dataset.ImagePositionPatient, float) + rounding.uniform(-0.01, 0.01) * normal
+        dataset.ImagePositionPatient = [f"{value:.5f}" for value in position]
+
+    assert read_cine_stack(edited(series, tmp_path / "jitter", jitter)).images.shape[:2] == (4, 2)
+
+    def shift(dataset):
+        aside = (int(dataset.InstanceNumber) - 1) // 2 * 3.0
+        row = np.array(dataset.ImageOrientationPatient[:3], float)
+        position = np.array(dataset.ImagePositionPatient, float) + aside * row
+        dataset.ImagePositionPatient = [f"{value:.5f}" for value in position]
+
+    with pytest.raises(ValueError, match=r"and 3\.00 mm aside"):
+        read_cine_stack(edited(series, tmp_path / "shifted", shift))
+
+    def resize(dataset):
+        if int(dataset.InstanceNumber) > 4:
+            dataset.PixelSpacing = [0.7, 0.7]
+
+    with pytest.raises(ValueError, match="PixelSpacing differs from that of"):
+        read_cine_stack(edited(series, tmp_path / "resized", resize))
+    assert read_cine_stack(edited(series, tmp_path / "timeless", lambda d: d.__delattr__("TriggerTime"))).times is None
+
+    def same_time(dataset):
+        dataset.TriggerTime = 7
+
+    with pytest.raises(ValueError, match="a slice has two frames at one trigger time"):
+        read_cine_stack(edited(series, tmp_path / "twice", same_time))
+    for path in sorted(series.iterdir())[2:4]:
+        path.unlink()
+    with pytest.raises(ValueError, match=r"expected slices equally far apart .* Is a slice missing\?"):
+        read_cine_stack(series)
+
+
+def test_what_is_drawn_elsewhere_is_not_passed_over(cine, tmp_path):
+    drawn = np.ones((2, 48, 64), np.uint8)
+    path = write_nifti(tmp_path / "drawn.nii.gz", drawn, cine)
+    image = sitk.ReadImage(str(path))
+    image.SetOrigin(image.TransformIndexToPhysicalPoint((0, 0, 1)))
+    sitk.WriteImage(image, path)
+    with pytest.raises(ValueError, match="drawn on 2 slices, of which only 1 lie where"):
+        read_drawn(path, cine, 0)
+
+
+def test_masks_lie_where_the_slices_do(cine, tmp_path):
+    masks = np.random.default_rng(0).random(cine.images.shape) > 0.5
+    write_masks(tmp_path / "masks.nii.gz", masks, cine)
+    for frame in (0, 13):
+        assert np.array_equal(read_drawn(tmp_path / "masks.nii.gz", cine, frame), masks[:, frame])
+    seconds = sitk.ReadImage(str(tmp_path / "masks.nii.gz")).GetSpacing()[3]
+    assert seconds == pytest.approx(np.diff(cine.times).mean() / 1000, rel=1e-4)

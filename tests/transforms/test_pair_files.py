@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from transforms.cine import scale_intensity
-from transforms.pair_files import LoadPaird, list_pairs, read_slice
+from transforms.pair_files import LoadPaird, list_pairs, read_slice, stem
 
 NOISE = np.random.default_rng(0).integers(256, size=(40, 60), dtype=np.uint8)  # rows, columns
 
@@ -223,3 +223,17 @@ def test_compressed_nifti_beside_another_of_its_name(tmp_path):
         ValueError, match=rf"{compressed}: SimpleITK reads other pixels .* '{tmp_path}/x.nii' beside it"
     ):
         read_slice(compressed)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("a/IM.0001.dcm", "IM.0001"),
+        ("X.NII.GZ", "X"),
+        ("1.2.840.5", "1.2.840.5"),
+        ("b/frame.png", "frame"),
+        (".dcm", ".dcm"),
+    ],
+)
+def test_a_stem_keeps_the_dots_that_are_no_suffix(file, expected):
+    assert stem(file) == expected

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pydicom.misc
 import SimpleITK as sitk
+import torch
+
+from transforms.cine import scale_intensity
 
 from .dicom_files import write_deformable_registration, write_derived_series
 from .fields import write_displacement
@@ -15,7 +19,7 @@ from .files import refuse_overwriting, write_aside
 from .handlers.pictures import picture, save_picture
 from .images import pixels
 from .itk_files import bspline_transform, displacement_transform, write_transform
-from .layers import BSplineTransformer
+from .layers import BSplineTransformer, warp
 
 if TYPE_CHECKING:
     from .registrar import Registration
@@ -47,13 +51,22 @@ def save_registration(
     unknown = [form for form in formats if form not in FORMATS]
     if unknown:
         raise ValueError(f"formats must be some of {', '.join(FORMATS)}; got {', '.join(unknown)}")
-    if "dicom" in formats and (registration.moving_file is None or registration.fixed_file is None):
-        raise ValueError("the format dicom needs moving and fixed image as files: it names them, and keeps their study")
+    if "dicom" in formats:
+        _check_dicom(registration)
     paths = {form: [Path(folder) / f"{name}_{part}" for part in FORMATS[form][0]] for form in formats}
     refuse_overwriting(*(path for written in paths.values() for path in written), overwrite=overwrite)
     for form, written in paths.items():
         FORMATS[form][1](registration, *written)
     return [path for written in paths.values() for path in written]
+
+
+def _check_dicom(registration: Registration) -> None:
+    for role, file in (("moving", registration.moving_file), ("fixed", registration.fixed_file)):
+        if file is None or not pydicom.misc.is_dicom(file):
+            raise ValueError(
+                "the format dicom names both images and keeps their study; "
+                f"{role} is no DICOM file: {file or 'an array'}"
+            )
 
 
 def _nifti(registration: Registration, warped: Path, field: Path) -> None:
@@ -85,12 +98,11 @@ def _dicom(registration: Registration, warped: Path, field: Path) -> None:
 
 
 def _picture(registration: Registration, path: Path) -> None:
-    row = {name: pixels(getattr(registration, name)) for name in ("moving", "fixed")}
-    white = {name: np.percentile(image, 99) for name, image in row.items()}
-    # each image by its own scale: two files need not be on one
-    shown = {name: image / (white[name] or 1) for name, image in row.items()}
-    shown["warped"] = registration.warped / (white["moving"] or 1)
-    save_picture(picture([{**shown, "ddf": registration.ddf}]), path)
+    # each by its own scale, as the network sees them: two files need not be on one
+    moving, fixed = (scale_intensity(pixels(image)) for image in (registration.moving, registration.fixed))
+    warped = warp(torch.from_numpy(moving)[None, None], torch.from_numpy(registration.ddf)[None])[0, 0].numpy()
+    row = {"moving": moving, "fixed": fixed, "warped": warped, "ddf": registration.ddf}
+    save_picture(picture([row]), path)
 
 
 FORMATS: dict[str, tuple[tuple[str, ...], Callable[..., None]]] = {

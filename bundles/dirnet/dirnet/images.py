@@ -39,8 +39,13 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
         _check_finite(sitk.GetArrayViewFromImage(image), name)
         return image
     array = _array(image)
-    if isinstance(image, MetaTensor) and array.ndim > 2 and array.shape[-1] == 1:
-        array = array[..., 0]  # MONAI's readers have the slice axis last
+    if isinstance(image, MetaTensor):
+        if array.ndim == 4 and array.shape[0] == 1:
+            array = array[0]  # the channel
+        if array.ndim == 3 and array.shape[-1] == 1:
+            array = array[..., 0]  # MONAI's readers have the slice axis last
+        elif array.ndim == 3 and np.shape(image)[1:2] == (1,):
+            raise ValueError(f"{name}: expected a MetaTensor whose slice axis is the last, found {np.shape(image)}")
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 2 or 0 in array.shape:

@@ -154,6 +154,11 @@ class Registrar:
         if arrays["moving"].shape != arrays["fixed"].shape:
             sizes = ", ".join(f"{name} has {a.shape[0]}x{a.shape[1]}" for name, a in arrays.items())
             raise ValueError(f"moving and fixed differ in size (rows x columns): {sizes}")
+        if _run_apart(*images.values()):
+            raise ValueError(
+                "the rows of moving and fixed run in different directions in space; give both as files, or both as "
+                "MONAI's readers load them (which have x first)"
+            )
         pair = torch.stack([torch.from_numpy(scale_intensity(array)) for array in arrays.values()])[None]
         control_points, ddf = self._fields(pair)
         warped = warp(torch.from_numpy(arrays["moving"])[None, None], ddf)
@@ -208,6 +213,14 @@ class Registrar:
             control_points = self.network.control_points(pairs)
         ddf = self.network.transformer(control_points, list(pairs.shape[2:]))
         return control_points.cpu(), ddf.cpu()
+
+
+def _run_apart(moving: sitk.Image, fixed: sitk.Image) -> bool:
+    """Whether the axes of two slices that have a place in space are swapped or turned against each other."""
+    if moving.GetDimension() != 3 or fixed.GetDimension() != 3:
+        return False
+    axes = [np.reshape(image.GetDirection(), (3, 3))[:, :2] for image in (moving, fixed)]
+    return bool(((axes[0] * axes[1]).sum(0) < 0.5).any())
 
 
 def _file(image: Image2D) -> Path | None:

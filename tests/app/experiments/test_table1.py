@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+
+from app.experiments.methods import METHODS, Workplace
+from app.experiments.table1 import check_data
+from transforms.records import SPLITS, read_records, records_of_split
 
 ROWS = ("before", "elastix", "bl")
 
@@ -33,15 +40,16 @@ def experiment(start, run, phantom_dir, tmp_path_factory):
     arguments = options(phantom_dir, folder)
     stop_once_there(start(*arguments), folder / "training" / "bl" / "last.pt")
     assert not (folder / "training" / "bl" / "model_final.pt").exists()
-    stop_once_there(start(*arguments), folder / "evaluation" / "test" / "elastix" / "registrations.csv")
-    finished = [folder / "training" / "bl" / "model_final.pt", *folder.glob("evaluation/*/before/registrations.csv")]
+    stop_once_there(start(*arguments), folder / "evaluation" / "validation" / "bl" / "registrations.csv")
+    finished = [folder / "training" / "bl" / "model_final.pt"]
+    finished += [path for name in ROWS[:2] for path in folder.glob(f"evaluation/*/{name}/registrations.csv")]
     written = {path: path.stat().st_mtime_ns for path in finished}
     return folder, written, run(*arguments)
 
 
 def test_what_was_finished_is_kept(experiment):
     folder, written, output = experiment
-    assert len(written) == 3
+    assert len(written) == 5
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert "BL: trained before, kept" in output
     assert "no registration, test split: registered before, kept" in output
@@ -85,11 +93,55 @@ def test_other_settings_are_refused(experiment, run, phantom_dir):
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
+def test_rows_asked_for_later_stand_beside_the_earlier(experiment, run, phantom_dir):
+    folder, written, _ = experiment
+    run(*options(phantom_dir, folder)[:-1], "before")
+    assert set(pd.read_csv(folder / "table1.csv")["method"]) == set(ROWS)
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_results_of_other_data_are_not_kept(phantom_dir, tmp_path):
+    shutil.copytree(phantom_dir, tmp_path / "data")
+    place = Workplace(tmp_path / "out", str(tmp_path / "data"), 20, 0)
+    method = METHODS["before"]
+    assert not place.is_evaluated(method, "test")
+    place.evaluate(method, "test")
+    assert place.is_evaluated(method, "test")
+    assert place.made(method, "test")["torch"] == torch.__version__
+    record = records_of_split(read_records(tmp_path / "data", ""), "test")[0]
+    contour = Path(record["lumen"][record["ed"]])
+    contour.write_text("\n".join(contour.read_text().splitlines()[:-1]))
+    assert not place.is_evaluated(method, "test")
+
+
+def test_data_that_cannot_be_scored_are_refused_first(phantom_dir, tmp_path):
+    records = read_records(phantom_dir, "")
+    lists = {
+        split: [
+            {**record, "lumen": {str(k): v for k, v in record["lumen"].items()}, "epicardium": {}} for record in part
+        ]
+        for split in SPLITS
+        for part in [records_of_split(records, split)]
+    }
+
+    def write(name, lists):
+        (tmp_path / name).write_text(json.dumps(lists))
+        return str(tmp_path / name)
+
+    check_data(write("right.json", lists))
+    with pytest.raises(ValueError, match="has 2 records of slice"):
+        check_data(write("twice.json", {**lists, "test": lists["test"] + lists["test"][:1]}))
+    with pytest.raises(ValueError, match="no slice of the split 'test' has a lumen at both"):
+        check_data(write("bare.json", {**lists, "test": [{**item, "lumen": {}} for item in lists["test"]]}))
+    with pytest.raises(ValueError, match="no record is in the split 'test'"):
+        check_data(write("untested.json", {**lists, "test": []}))
+
+
 def test_wrong_rows_and_folders_are_named(run, tmp_path):
     output = run("table1", "--rows", "bl,d9", "--output_dir", tmp_path / "out", fails=True)
     assert "error: rows must be some of before,elastix," in output
     output = run("table1", "--dataset_dir", tmp_path / "nowhere", "--output_dir", tmp_path / "out", fails=True)
-    assert output.strip() == f"error: dataset_dir '{tmp_path / 'nowhere'}' does not exist"
+    assert output.startswith(f"error: dataset_dir '{tmp_path / 'nowhere'}' does not exist")
     assert not (tmp_path / "out").exists()
 
 

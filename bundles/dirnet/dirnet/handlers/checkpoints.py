@@ -30,8 +30,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
         ValueError: when it is no checkpoint, or is one of another network; names the differences.
     """
     state = _load(path)
-    if "optimizer" in state:
-        raise ValueError(f"{path} is a training's state; its weights are beside it, in model.pt")
+    _refuse_training_state(state, path)
     try:
         network.load_state_dict(state)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -46,11 +45,17 @@ def load_network(path: str | Path) -> DIRNet:
         FileNotFoundError, ValueError: as :func:`load_weights`.
     """
     state = _load(path)
-    if "_extra_state" not in state:
+    _refuse_training_state(state, path)
+    if not isinstance(state, Mapping) or "_extra_state" not in state:
         raise ValueError(f"{path} holds no definition of a DIRNet; expected a model.pt that its training has written")
     definition = json.loads(bytes(state["_extra_state"].tolist()).decode())
     network = DIRNet(**{key: value for key, value in definition.items() if value is not None})
     return load_weights(network, path).eval()
+
+
+def _refuse_training_state(state: Any, path: str | Path) -> None:
+    if isinstance(state, Mapping) and "optimizer" in state:
+        raise ValueError(f"{path} is a training's state; its weights are beside it, in model.pt")
 
 
 def _load(path: str | Path) -> Any:
