@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from dirnet.cine.strain import myocardial_ring, strain_curves
+from dirnet.registrar import Registrar
 from transforms.phantom import Phantom
+
+NAMES = ("circumferential", "radial")
 
 SIZE, CENTRE, SPACING = (72, 88), (33.0, 45.0), (1.4, 1.1)
 
@@ -180,3 +183,20 @@ def test_wrong_input_is_refused():
         strain_curves(still(), disc(15), (1.0, -1.0), 0)
     with pytest.raises(ValueError, match="differ in shape"):
         strain_curves(still(), disc(15), SPACING, 0, disc(18)[:, 1:])
+
+
+def test_shipped_network_on_phantoms():
+    """The errors that the model card states, in points of strain: 12 slices, end-diastole to end-systole."""
+    registrar, errors = Registrar.load(), []
+    for seed in range(4):
+        phantom = Phantom(seed, (128, 128))
+        for number in range(3):
+            phases, lumen = [phantom.ed, phantom.es], phantom.lumen(number, phantom.ed)
+            ring = myocardial_ring(lumen, phantom.spacing, phantom.epicardium(number, phantom.ed))
+            true = np.stack([phantom.displacement(number, phantom.ed, phase) for phase in phases])
+            found = registrar.propagate(phantom.cine(number)[phases], lumen, 0).ddf
+            curves = [strain_curves(ddf, lumen, phantom.spacing, 0, ring) for ddf in (true, found)]
+            errors.append([getattr(curves[1], name)[1] - getattr(curves[0], name)[1] for name in NAMES])
+    circumferential, radial = np.abs(errors).T
+    assert circumferential.mean() < 1.5
+    assert radial.mean() < 10
