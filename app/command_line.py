@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import dirnet
-from dirnet.errors import cause_of
 from dirnet.exports import FORMATS
 from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
 from transforms.cine_files import read_cine_stack, read_drawn
 from transforms.pair_files import stem
 from transforms.phantom import write_scd
 
-from . import follow
+from . import follow, terminal
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -114,14 +111,7 @@ def info(weights: Weights = None) -> None:
 
 
 def main() -> None:
-    try:
-        app()
-    except Exception as error:
-        cause = cause_of(error)
-        if not isinstance(cause, ValueError | OSError) or os.environ.get("DIRNET_TRACEBACK"):
-            raise
-        typer.echo(f"error: {cause}", err=True)
-        sys.exit(1)
+    terminal.run(app)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dirnet.errors import cause_of
+from app import terminal
 
 from . import methods, mnist, table1
 
@@ -71,14 +69,7 @@ def mnist_command(
 
 
 def main() -> None:
-    try:
-        app()
-    except Exception as error:
-        cause = cause_of(error)
-        if not isinstance(cause, ValueError | OSError) or os.environ.get("DIRNET_TRACEBACK"):
-            raise
-        typer.echo(f"error: {cause}", err=True)
-        sys.exit(1)
+    terminal.run(app)
 
 
 if __name__ == "__main__":
