@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itk
 import pytest
 import torch
 
@@ -27,6 +28,17 @@ def test_elastix_finds_a_shift_in_rows_and_columns(pair):
     assert (found["warped"] - pair[:, 1:]).abs().max() < 0.05
     assert ((found["warped_masks"] != (pair[:, 1:] > 0.5)).sum() / mask.sum()) < 0.05
     assert 0 < found["seconds"] < 60
+
+
+def test_the_field_is_that_of_transformix(pair, tmp_path):
+    inferer = ElastixInferer(grid_spacing=12)
+    found = inferer(pair, torch.nn.Identity())["ddf"][0]
+    moving, fixed = (itk.image_view_from_array(image.contiguous().numpy()) for image in pair[0])
+    _, transform = itk.elastix_registration_method(fixed, moving, parameter_object=inferer.parameters)
+    field = itk.transformix_deformation_field(moving, transform, output_directory=str(tmp_path))
+    expected = torch.from_numpy(itk.array_from_image(field).copy())
+    assert found.abs().max() > 2
+    assert torch.allclose(found[[1, 0]].permute(1, 2, 0), expected, atol=1e-3)
 
 
 def test_elastix_gives_the_same_twice_and_leaves_no_file(pair, tmp_path, monkeypatch):
