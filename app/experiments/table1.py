@@ -219,7 +219,7 @@ class Results:
         captions = {}
         test, names = self.registrations["test"], ("before", "bl", *IN_PICTURES)
         if cases:
-            save_picture(figures.comparison(cases[:4]), folder / "comparison.png", DPI)
+            save_picture(figures.comparison(cases[:4]), folder / "comparison.png", DPI // 2)  # images, not lines
             captions["comparison.png"] = texts.COMPARISON
         save_picture(figures.boxes(test, self.titles), folder / "dice_boxes.png", DPI)
         captions["dice_boxes.png"] = texts.BOXES
