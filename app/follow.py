@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from dirnet.cine import (
     StrainCurves,
@@ -27,9 +28,9 @@ from dirnet.files import refuse_overwriting, write_aside
 from dirnet.handlers import save_picture
 from dirnet.registrar import Propagation, Registrar
 from transforms.cine import scale_intensity
-from transforms.cine_files import CineStack, write_masks
+from transforms.cine_files import CineStack
 
-__all__ = ["RESULTS", "Followed", "follow", "save"]
+__all__ = ["RESULTS", "Followed", "follow", "save", "write_masks"]
 
 RESULTS = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")
 
@@ -142,6 +143,29 @@ def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -
     images = scale_intensity(cine.images[middle])
     save_animation(paths["cine.gif"], images, followed.masks[middle], followed.frame, frame_ms)
     return list(paths.values())
+
+
+def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
+    """Write masks (S, T, H, W) of a cine as NIfTI, 0 and 1: in the layout of the cine's own file where that is NIfTI,
+    else (x, y, slice, time) at the slices' place, as if they lay equally far apart.
+
+    The file appears whole or not at all.
+    """
+    array = masks.astype(np.uint8).transpose(1, 0, 2, 3)
+    if cine.source is not None:
+        image = sitk.GetImageFromArray(array if cine.source.GetDimension() == 4 else array[:, 0], isVector=False)
+        image.CopyInformation(cine.source)
+    else:
+        image = sitk.GetImageFromArray(array, isVector=False)
+        first, times = cine.grids[0], cine.times
+        direction = np.eye(4)
+        direction[:3, :3] = np.reshape(first.GetDirection(), (3, 3))
+        step = float(np.diff(times).mean()) if times is not None else 1000.0  # ms; NIfTI has seconds
+        image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step / 1000))
+        image.SetOrigin((*first.GetOrigin(), 0.0))
+        image.SetDirection(direction.ravel().tolist())
+    with write_aside(path) as aside:
+        sitk.WriteImage(image, str(aside), useCompression=True)
 
 
 def _mean_strain(strains: dict[int, StrainCurves], name: str) -> np.ndarray:

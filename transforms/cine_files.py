@@ -11,11 +11,9 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 
-from dirnet.files import write_aside
-
 from .cine import dicom_image, read_mask
 
-__all__ = ["CineStack", "read_cine_stack", "read_drawn", "write_masks"]
+__all__ = ["CineStack", "read_cine_stack", "read_drawn"]
 
 
 Item = tuple[Path, pydicom.Dataset]
@@ -87,29 +85,6 @@ def read_drawn(path: str | Path, cine: CineStack, frame: int) -> np.ndarray:
     if not masks.any():
         raise ValueError(f"{path}: nothing is drawn where the cine's slices lie")
     return masks
-
-
-def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
-    """Write masks (S, T, H, W) of a cine as NIfTI, 0 and 1: in the layout of the cine's own file where that is NIfTI,
-    else (x, y, slice, time) at the slices' place, as if they lay equally far apart.
-
-    The file appears whole or not at all.
-    """
-    array = masks.astype(np.uint8).transpose(1, 0, 2, 3)
-    if cine.source is not None:
-        image = sitk.GetImageFromArray(array if cine.source.GetDimension() == 4 else array[:, 0], isVector=False)
-        image.CopyInformation(cine.source)
-    else:
-        image = sitk.GetImageFromArray(array, isVector=False)
-        first, times = cine.grids[0], cine.times
-        direction = np.eye(4)
-        direction[:3, :3] = np.reshape(first.GetDirection(), (3, 3))
-        step = float(np.diff(times).mean()) if times is not None else 1000.0  # ms; NIfTI has seconds
-        image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step / 1000))
-        image.SetOrigin((*first.GetOrigin(), 0.0))
-        image.SetDirection(direction.ravel().tolist())
-    with write_aside(path) as aside:
-        sitk.WriteImage(image, str(aside), useCompression=True)
 
 
 def _read_drawn_nifti(path: Path, cine: CineStack, frame: int) -> np.ndarray:

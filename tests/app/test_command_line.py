@@ -12,9 +12,10 @@ import SimpleITK as sitk
 from typer.testing import CliRunner
 
 from app import command_line
+from app.follow import write_masks
 from dirnet.fields import read_displacement
 from dirnet.registrar import Registrar
-from transforms.cine_files import read_cine_stack, write_masks
+from transforms.cine_files import read_cine_stack, read_drawn
 from transforms.phantom import Phantom, write_scd
 
 
@@ -86,6 +87,16 @@ def test_a_contour_is_followed_and_measured(data, tmp_path):
     table = pd.read_csv(tmp_path / f"{series.name}_cycle.csv")
     assert table["volume_ml"].max() == pytest.approx(numbers["end_diastolic_volume_ml"], abs=0.01)
     assert len(table) == 10
+
+
+def test_masks_lie_where_the_slices_do(data, tmp_path):
+    cine = read_cine_stack(data[0])
+    masks = np.random.default_rng(0).random(cine.images.shape) > 0.5
+    write_masks(tmp_path / "masks.nii.gz", masks, cine)
+    for frame in (0, 7):
+        assert np.array_equal(read_drawn(tmp_path / "masks.nii.gz", cine, frame), masks[:, frame])
+    seconds = sitk.ReadImage(str(tmp_path / "masks.nii.gz")).GetSpacing()[3]
+    assert seconds == pytest.approx(np.diff(cine.times).mean() / 1000, rel=1e-4)
 
 
 def test_masks_in_the_layout_of_a_nifti_cine(data, tmp_path):

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from transforms.cine_files import read_cine_stack, read_drawn, write_masks
+from transforms.cine_files import read_cine_stack, read_drawn
 from transforms.phantom import Phantom, write_scd
 from transforms.records import read_records
 
@@ -180,12 +180,3 @@ def test_what_is_drawn_elsewhere_is_not_passed_over(cine, tmp_path):
     sitk.WriteImage(image, path)
     with pytest.raises(ValueError, match="drawn on 2 slices, of which only 1 lie where"):
         read_drawn(path, cine, 0)
-
-
-def test_masks_lie_where_the_slices_do(cine, tmp_path):
-    masks = np.random.default_rng(0).random(cine.images.shape) > 0.5
-    write_masks(tmp_path / "masks.nii.gz", masks, cine)
-    for frame in (0, 13):
-        assert np.array_equal(read_drawn(tmp_path / "masks.nii.gz", cine, frame), masks[:, frame])
-    seconds = sitk.ReadImage(str(tmp_path / "masks.nii.gz")).GetSpacing()[3]
-    assert seconds == pytest.approx(np.diff(cine.times).mean() / 1000, rel=1e-4)
