@@ -122,7 +122,7 @@ def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bu
     ("options", "message"),
     [
         (["--iterations", 30], "iterations 20 (now 30)"),
-        (["--iterations", 20, "--regularization_weight", 1], "regularization_weight 5 (now 1)"),
+        (["--iterations", 20, "--regularization_weight", 1], "regularization_weight 10 (now 1)"),
         (["--iterations", 20, "--train_splits", "validation"], "other settings, which cannot be resumed: training"),
         (["--iterations", 20], "is complete: 20 iterations"),
     ],
