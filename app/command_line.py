@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-import dirnet
 from dirnet.exports import FORMATS
 from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
 from transforms.cine_files import read_cine_stack, read_drawn
@@ -107,7 +106,7 @@ def info(weights: Weights = None) -> None:
     typer.echo(
         ", ".join(f"{name} {version}" for name, version in versions.items()) + f", Python {platform.python_version()}"
     )
-    typer.echo(f"package: {Path(dirnet.__file__).parent}")
+    typer.echo(f"bundle: {SHIPPED_WEIGHTS.parents[1]}")
 
 
 def main() -> None:

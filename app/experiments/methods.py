@@ -11,16 +11,16 @@ from typing import Any
 
 from monai.bundle import ConfigParser, run
 
-import dirnet
 from dirnet.files import write_aside
 from dirnet.handlers import check_run, row_of_registration
+from dirnet.registrar import SHIPPED_WEIGHTS
 from transforms.cine import fingerprint
 
 from .machine import machine
 
 __all__ = ["METHODS", "Method", "Workplace", "choose"]
 
-CONFIGS = Path(dirnet.__file__).parents[1] / "configs"
+CONFIGS = SHIPPED_WEIGHTS.parents[1] / "configs"
 OVERLAYS = Path(__file__).parent / "configs"
 MADE_FILE = "made.json"
 

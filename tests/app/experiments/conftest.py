@@ -15,7 +15,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.
     """``start("table1", "--rows", "before", ...)``: the command's process, away from the user's data and cache."""
     home = tmp_path_factory.mktemp("home")
     environment = {key: value for key, value in os.environ.items() if key not in ("SCD_DIR", "MNIST_DIR")}
-    environment |= {"XDG_CACHE_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment |= {"XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def start(*arguments: object) -> subprocess.Popen:
         command = [sys.executable, "-m", "app.experiments", *map(str, arguments)]
