@@ -11,7 +11,7 @@ import typer
 
 from dirnet.exports import FORMATS
 from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
-from transforms.cine_files import read_cine_stack, read_drawn
+from transforms.cine_files import frame_drawn, read_cine_stack, read_drawn
 from transforms.pair_files import stem
 from transforms.phantom import write_scd
 
@@ -58,8 +58,12 @@ def register(
 @app.command()
 def propagate(
     cine: Annotated[Path, typer.Argument(help="Folder of one DICOM series, or NIfTI (x, y[, slice], time).")],
-    mask: Annotated[Path, typer.Argument(help="The lumen drawn on one frame: NIfTI; of one slice, PNG too.")],
-    frame: Annotated[int, typer.Option("--frame", help="On which it was drawn, from 0.")],
+    mask: Annotated[
+        Path, typer.Argument(help="The lumen drawn on one frame: NIfTI, DICOM SEG; of one slice, PNG too.")
+    ],
+    frame: Annotated[
+        int | None, typer.Option("--frame", help="On which it was drawn, from 0; by default the only one drawn on.")
+    ] = None,
     output_dir: OutputDir = Path(),
     weights: Weights = None,
     force: Force = False,
@@ -69,15 +73,32 @@ def propagate(
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
     """
     stack = read_cine_stack(cine)
-    frames = stack.images.shape[1]
-    if not 0 <= frame < frames:
-        raise ValueError(f"frame must be 0 to {frames - 1}, got {frame}")
+    frame = frame_drawn(mask, stack) if frame is None else frame
     followed = follow.follow(Registrar.load(weights), stack, read_drawn(mask, stack, frame), frame)
     written = follow.save(followed, output_dir, cine.resolve().name if cine.is_dir() else stem(cine), force)
     for name, value in followed.numbers.items():
         typer.echo(f"{name.replace('_', ' ')}: {'unknown' if value is None else value}")
     for path in written:
         typer.echo(f"written: {path}")
+
+
+@app.command()
+def view(
+    folder: Annotated[Path, typer.Argument(help="Where the cines are: DICOM series in folders, NIfTI files.")],
+    output_dir: OutputDir = Path("dirnet_results"),
+    weights: Weights = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for any that is free.")] = 8765,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page.")] = False,
+) -> None:
+    """Look at cines in a browser: draw the lumen, follow it, judge and save what came of it.
+
+    Example: dirnet view ~/data/scd
+    """
+    try:
+        from .viewer.server import serve
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the viewer needs {error.name}: pip install 'monai-dirnet[viewer]'") from error
+    serve(folder, Registrar.load(weights), output_dir, port, browser=not no_browser)
 
 
 @app.command()

@@ -24,15 +24,17 @@ from dirnet.cine import (
     volume_curve,
     write_table,
 )
+from dirnet.dicom_files import write_segmentation
 from dirnet.files import refuse_overwriting, write_aside
 from dirnet.handlers import save_picture
 from dirnet.registrar import Propagation, Registrar
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
 
-__all__ = ["RESULTS", "Followed", "follow", "save", "write_masks"]
+__all__ = ["DICOM_RESULTS", "RESULTS", "Followed", "follow", "save", "write_masks"]
 
 RESULTS = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")
+DICOM_RESULTS = ("segmentation.dcm",)  # of a cine from DICOM files
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,18 @@ class Followed:
         for key, name in names.items():
             numbers[name] = function[key] if self.volume is not None else None
         for name in ("circumferential", "radial"):
-            curve = _mean_strain(self.strains, name)
+            curve = self.mean_strain(name)
             peak = curve[np.nanargmax(np.abs(curve))] if np.isfinite(curve).any() else np.nan
             numbers[f"peak_{name}_strain_percent"] = _number(peak)
         numbers["folded_percent"] = max(float(result.folded_percent.max()) for result in self.slices.values())
         return numbers
+
+    def mean_strain(self, name: str) -> np.ndarray:
+        """Mean ``"circumferential"`` or ``"radial"`` strain over the slices that have one, (T,) in %; nan where none
+        has."""
+        curves = np.stack([getattr(strain, name) for strain in self.strains.values()])
+        known = np.isfinite(curves)
+        return np.where(known, curves, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
 
 
 def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int) -> Followed:
@@ -116,14 +125,18 @@ def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int)
 
 
 def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
-    """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, and the middle slice as animation.
+    """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, the middle slice as animation, and, of a
+    cine from DICOM files, a DICOM Segmentation.
 
     Raises:
         FileExistsError: before anything is written, when one of the files exists and may not be replaced.
     """
-    paths = {result: folder / f"{name}_{result}" for result in RESULTS}
-    refuse_overwriting(*paths.values(), overwrite=overwrite)
     cine, function = followed.cine, followed.function
+    results = RESULTS + DICOM_RESULTS if cine.files else RESULTS
+    paths = {result: folder / f"{name}_{result}" for result in results}
+    refuse_overwriting(*paths.values(), overwrite=overwrite)
+    if cine.files:  # first: the one that can be refused
+        write_segmentation(paths["segmentation.dcm"], followed.masks, cine.files)
     write_masks(paths["masks.nii.gz"], followed.masks, cine)
     drawn_areas = {number: followed.areas[number] for number in followed.slices}
     ml = None if followed.volume is None else followed.volume.ml
@@ -136,7 +149,7 @@ def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -
         curves = {f"slice {number}": area / 100 for number, area in drawn_areas.items()}
         figure = curve_figure(curves, "lumen area", "cm²", function.ed, function.es, cine.times)
     save_picture(figure, paths["cycle.png"])
-    strain = {name: _mean_strain(followed.strains, name) for name in ("circumferential", "radial")}
+    strain = {name: followed.mean_strain(name) for name in ("circumferential", "radial")}
     save_picture(curve_figure(strain, "mean strain", "%", function.ed, function.es, cine.times), paths["strain.png"])
     middle = list(followed.slices)[len(followed.slices) // 2]
     frame_ms = max(20.0, float(np.diff(cine.times).mean())) if cine.times is not None else 50.0
@@ -166,13 +179,6 @@ def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
         image.SetDirection(direction.ravel().tolist())
     with write_aside(path) as aside:
         sitk.WriteImage(image, str(aside), useCompression=True)
-
-
-def _mean_strain(strains: dict[int, StrainCurves], name: str) -> np.ndarray:
-    """Mean over the slices that have one, (T,); nan where none has."""
-    curves = np.stack([getattr(strain, name) for strain in strains.values()])
-    known = np.isfinite(curves)
-    return np.where(known, curves, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
 
 
 def _number(value: float | int | None) -> float | int | None:

@@ -12,8 +12,10 @@ import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 
 from .cine import dicom_image, read_mask
+from .grids import on_grid, slice_grid
+from .segmentation_files import is_segmentation, read_segmentation
 
-__all__ = ["CineStack", "read_cine_stack", "read_drawn"]
+__all__ = ["CineStack", "frame_drawn", "read_cine_stack", "read_drawn", "read_masks"]
 
 
 Item = tuple[Path, pydicom.Dataset]
@@ -65,62 +67,114 @@ def read_drawn(path: str | Path, cine: CineStack, frame: int) -> np.ndarray:
     """What was drawn on one frame of a cine, on each slice: bool (S, H, W).
 
     Args:
-        path: a NIfTI file of one structure, placed in space as the cine is: (x, y), (x, y, slice) or, of which
-            ``frame`` is taken, (x, y, slice, time); or, for a cine of one slice, a picture or SCD's contour text.
+        path: see :func:`read_masks`.
         cine: on which it was drawn.
         frame: index in time.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when there is no such frame, the file cannot be read, does not fit the cine, holds several
+            structures, or nothing on that frame.
+    """
+    frames = cine.images.shape[1]
+    if not 0 <= frame < frames:
+        raise ValueError(f"frame must be 0 to {frames - 1}, got {frame}")
+    masks = read_masks(path, cine)
+    drawn = masks[:, frame if masks.shape[1] > 1 else 0]
+    if not drawn.any():
+        raise ValueError(f"{path}: drawn on {_frames_drawn(masks)} of the cine, not on frame {frame}")
+    return drawn
+
+
+def frame_drawn(path: str | Path, cine: CineStack) -> int:
+    """The one frame of a cine that a file has something drawn on.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: what :func:`read_masks` raises; and when the file has no time, or several frames are drawn on.
+    """
+    masks = read_masks(path, cine)
+    if masks.shape[1] == 1:
+        raise ValueError(f"{path}: does not say on which frame of the cine it was drawn; name the frame")
+    frames = np.flatnonzero(masks.any((0, 2, 3)))
+    if len(frames) > 1:
+        raise ValueError(f"{path}: drawn on {_frames_drawn(masks)}; name the one to start from")
+    return int(frames[0])
+
+
+def read_masks(path: str | Path, cine: CineStack) -> np.ndarray:
+    """What was drawn on a cine: bool (S, T, H, W), or (S, 1, H, W) where the file has no time.
+
+    Args:
+        path: a NIfTI file of one structure, placed in space as the cine is: (x, y), (x, y, slice),
+            (x, y, slice, time), or for a cine of one slice (x, y, time); a DICOM Segmentation of one segment; or, for
+            a cine of one slice, a picture or SCD's contour text.
+        cine: on which it was drawn.
 
     Raises:
         FileNotFoundError: when there is no such file.
         ValueError: when it cannot be read, does not fit the cine, holds several structures or nothing.
     """
     path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"file '{path}' does not exist")
     slices, _, height, width = cine.images.shape
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        if slices != 1:
-            raise ValueError(f"{path}: a cine of {slices} slices takes a NIfTI file of what is drawn on them")
-        masks = read_mask(path, (height, width))[None] != 0
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        masks = _read_nifti_masks(path, cine)
+    elif is_segmentation(path):
+        masks = read_segmentation(path, cine)
+    elif slices == 1:
+        masks = read_mask(path, (height, width))[None, None] != 0
     else:
-        masks = _read_drawn_nifti(path, cine, frame)
+        raise ValueError(
+            f"{path}: a cine of {slices} slices takes a NIfTI file or a DICOM Segmentation of what is drawn on them"
+        )
     if not masks.any():
         raise ValueError(f"{path}: nothing is drawn where the cine's slices lie")
     return masks
 
 
-def _read_drawn_nifti(path: Path, cine: CineStack, frame: int) -> np.ndarray:
+def _frames_drawn(masks: np.ndarray) -> str:
+    frames = np.flatnonzero(masks.any((0, 2, 3)))
+    return f"frame{'s' if len(frames) > 1 else ''} {', '.join(map(str, frames))}"
+
+
+def _read_nifti_masks(path: Path, cine: CineStack) -> np.ndarray:
     volume = _read_itk(path)
     slices, frames, height, width = cine.images.shape
+    volumes = [volume]
     if volume.GetDimension() == 4:
         if volume.GetSize()[3] != frames:
             raise ValueError(f"{path}: drawn on {volume.GetSize()[3]} frames; the cine has {frames}")
-        volume = volume[..., frame]
+        volumes = [volume[..., frame] for frame in range(frames)]
     elif slices == 1 and volume.GetSize() == (width, height, frames):  # (x, y, time), as the cine may have it
-        volume = sitk.GetImageFromArray(sitk.GetArrayFromImage(volume)[frame])
-    if volume.GetDimension() == 2:
-        array = sitk.GetArrayFromImage(volume)
-        if slices != 1 or array.shape != (height, width):
-            raise ValueError(
-                f"{path}: one slice of {array.shape[0]}x{array.shape[1]} pixels (rows x columns); the cine has "
-                f"{slices} of {height}x{width}"
-            )
-        masks = array[None]
-    else:
-        masks = np.stack([_on_grid(volume, grid) for grid in cine.grids])
-        drawn = int((sitk.GetArrayViewFromImage(volume) != 0).any((1, 2)).sum())
-        found = int(masks.any((1, 2)).sum())
-        if 0 < found < drawn and volume.GetSize()[2] <= slices:
-            raise ValueError(f"{path}: drawn on {drawn} slices, of which only {found} lie where the cine's slices do")
+        volumes = [sitk.GetImageFromArray(array) for array in sitk.GetArrayFromImage(volume)]
+    masks = np.stack([_on_slices(path, volume, cine) for volume in volumes], axis=1)
     values = np.unique(masks[masks != 0])
     if len(values) > 1:
         raise ValueError(f"{path}: expected one structure, 0 and one other value; found 0 and {values}")
     return masks != 0
 
 
-def _on_grid(volume: sitk.Image, grid: sitk.Image) -> np.ndarray:
-    """A volume's nearest values on a slice's grid: its own pixels, where the two are drawn on the same one."""
-    volume = sitk.ConstantPad(volume, [0, 0, 1], [0, 0, 1])  # ITK has a volume of one slice hold its own plane alone
-    sampled = sitk.Resample(volume, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0, volume.GetPixelID())
-    return sitk.GetArrayFromImage(sampled)[0]
+def _on_slices(path: Path, volume: sitk.Image, cine: CineStack) -> np.ndarray:
+    """A volume's values on each slice of a cine, (S, H, W); of a 2-D one the slice's own pixels."""
+    slices, _, height, width = cine.images.shape
+    array = sitk.GetArrayViewFromImage(volume)
+    if volume.GetDimension() == 2:
+        if slices != 1 or array.shape != (height, width):
+            raise ValueError(
+                f"{path}: one slice of {array.shape[0]}x{array.shape[1]} pixels (rows x columns); the cine has "
+                f"{slices} of {height}x{width}"
+            )
+        return array[None].copy()
+    drawn = int((array != 0).any((1, 2)).sum())
+    if not drawn:  # nothing to look for
+        return np.zeros((slices, height, width), array.dtype)
+    masks = np.stack([on_grid(volume, grid) for grid in cine.grids])
+    found = int(masks.any((1, 2)).sum())
+    if 0 < found < drawn and volume.GetSize()[2] <= slices:
+        raise ValueError(f"{path}: drawn on {drawn} slices, of which only {found} lie where the cine's slices do")
+    return masks
 
 
 def _read_itk(path: Path) -> sitk.Image:
@@ -166,7 +220,7 @@ def _read_series(folder: Path) -> CineStack:
     first = ordered[0][0][1]
     return CineStack(
         np.array(images, np.float32),
-        [_grid(frames[0][1]) for frames in ordered],
+        [slice_grid(header, path) for (path, header), *_ in ordered],
         tuple(map(float, first.PixelSpacing)),
         _distance(folder, [frames[0][1] for frames in ordered]),
         _times(folder, ordered),
@@ -269,15 +323,3 @@ def _frame(path: Path, dataset: pydicom.Dataset) -> np.ndarray:
     if not np.isfinite(image).all():
         raise ValueError(f"{path}: holds values that are not finite")
     return image
-
-
-def _grid(header: pydicom.Dataset) -> sitk.Image:
-    row_step, column_step = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
-    grid = sitk.Image(int(header.Columns), int(header.Rows), 1, sitk.sitkUInt8)
-    row, column = map(float, header.PixelSpacing)
-    thickness = header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1.0
-    grid.SetSpacing((column, row, float(thickness)))
-    grid.SetOrigin(tuple(map(float, header.ImagePositionPatient)))
-    direction = np.stack([row_step, column_step, np.cross(row_step, column_step)], axis=1)
-    grid.SetDirection(direction.ravel().tolist())
-    return grid

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from typer.testing import CliRunner
 
 from app import command_line
-from app.follow import write_masks
+from app.follow import DICOM_RESULTS, RESULTS, write_masks
 from dirnet.fields import read_displacement
 from dirnet.registrar import Registrar
 from transforms.cine_files import read_cine_stack, read_drawn
@@ -69,12 +69,17 @@ def test_register_writes_every_format(data, tmp_path):
 
 def test_a_contour_is_followed_and_measured(data, tmp_path):
     series, drawn, lumens, ed = data
-    run("propagate", series, drawn, "--frame", ed, "-o", tmp_path)
-    results = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")
+    run("propagate", series, drawn, "-o", tmp_path)  # the one frame that is drawn on
+    results = (*RESULTS, *DICOM_RESULTS)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{series.name}_{part}" for part in results)
     masks = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{series.name}_masks.nii.gz"))).transpose(1, 0, 2, 3)
     assert masks.shape == lumens.shape
     assert np.array_equal(masks[:, ed] > 0, lumens[:, ed])
+    cine = read_cine_stack(series)
+    for frame in (0, 5):  # the same, from the DICOM Segmentation
+        assert np.array_equal(
+            read_drawn(tmp_path / f"{series.name}_segmentation.dcm", cine, frame), masks[:, frame] > 0
+        )
     overlap = 2 * (masks * lumens).sum((2, 3)) / (masks.sum((2, 3)) + lumens.sum((2, 3)))
     assert overlap.min() > 0.75
     assert overlap.mean() > 0.9
@@ -108,6 +113,7 @@ def test_masks_in_the_layout_of_a_nifti_cine(data, tmp_path):
     sitk.WriteImage(mask, tmp_path / "mask.png")
     result = run("propagate", tmp_path / "cine.nii.gz", tmp_path / "mask.png", "--frame", data[3], "-o", tmp_path)
     assert "ejection fraction percent: unknown" in result.output  # no distance between slices
+    assert not list(tmp_path.glob("*.dcm"))
     masks = sitk.ReadImage(str(tmp_path / "cine_masks.nii.gz"))
     assert (masks.GetSize(), masks.GetSpacing()) == (cine.GetSize(), pytest.approx(cine.GetSpacing()))
 

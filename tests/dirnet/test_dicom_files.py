@@ -1,7 +1,5 @@
 import json
 import logging
-import shutil
-import subprocess
 import warnings
 from pathlib import Path
 
@@ -20,24 +18,11 @@ from scipy.spatial.transform import Rotation
 from dirnet.dicom_files import read_deformable_registration, write_deformable_registration, write_derived_series
 from dirnet.fields import ddf_from_image
 from dirnet.layers import warp
+from tests.dicom import edit, validator_errors
 
 MALFORMED = "ignore:.*not of the standard's form:UserWarning"
 BUNDLE = Path(__file__).parents[2] / "bundles" / "dirnet"
 SHAPE = (48, 64)  # of the phantom's frames
-
-
-def edit(source, target, **changes):
-    """A copy of a DICOM file with elements changed, or removed where None."""
-    with config.disable_value_validation():
-        dataset = pydicom.dcmread(source)
-        for keyword, value in changes.items():
-            if value is None:
-                del dataset[keyword]
-            else:
-                setattr(dataset, keyword, value)
-        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        dataset.save_as(target)
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +61,6 @@ def pixels(path):
 
 def warped(path, ddf):
     return warp(torch.from_numpy(pixels(path))[None, None], torch.from_numpy(ddf)[None])[0, 0].numpy()
-
-
-def validator_errors(path):
-    """What David Clunie's dciodvfy finds wrong."""
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("no dciodvfy on this machine (Debian: apt install dicom3tools)")
-    done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
-    lines = (done.stdout + done.stderr).splitlines()
-    assert any(line.startswith(("MRImage", "DeformableSpatialRegistration")) for line in lines)
-    return [line for line in lines if line.startswith("Error")]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 / 600, -1000.0], ids=["as stored", "0 to 1", "negative, large"])

@@ -134,7 +134,7 @@ def strain_curves(
 
     def mean(directions: np.ndarray) -> np.ndarray:
         # F takes a direction at ED over the annotated frame to frame t: by the gradient at ED, then back by that at t
-        stretched = np.linalg.solve(gradients, gradients[ed] @ directions[..., None])
+        stretched = np.linalg.solve(gradients, (gradients[ed] @ directions[..., None])[None])
         strain = 50 * ((stretched**2).sum((-2, -1)) - 1)
         return np.where(known, strain, 0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
 

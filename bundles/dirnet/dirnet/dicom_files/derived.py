@@ -15,10 +15,11 @@ from torch import Tensor
 
 from .objects import (
     GEOMETRY,
+    LOSSY,
+    check_images,
     code,
     copy_elements,
     fill_empty,
-    grid,
     maker,
     new_object,
     read_header,
@@ -48,7 +49,6 @@ MR_TYPE_2 = [
     "EchoTrainLength",
 ]
 # fmt: on
-LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 SMOOTH = 255  # whole numbers over a range of this or more: rounding to them is not seen
 
 
@@ -101,7 +101,10 @@ def write_derived_series(
     moving: list[FileDataset | None] = [None] * len(paths)
     if moving_files is not None:
         moving = [read_header(path) for path in _one_each(moving_files, len(paths), "moving")]
-    _check_fixed(fixed, images.shape[1:])
+    for header in fixed:
+        if header.SOPClassUID != MRImageStorage:
+            raise ValueError(f"{header.filename}: expected an MR Image of one frame, found {header.SOPClassUID.name}")
+    check_images(fixed, images.shape[1:], "warped image", same=("PatientID", "StudyInstanceUID"))
 
     now = datetime.now()
     series = Dataset()
@@ -130,21 +133,6 @@ def _one_each(files: Paths, count: int, role: str) -> Sequence[str | Path]:
     if len(files) != count:
         raise ValueError(f"expected one {role} file or {count}, one for each image, got {len(files)}")
     return files
-
-
-def _check_fixed(fixed: Sequence[FileDataset], size: tuple[int, ...]) -> None:
-    for header in fixed:
-        if header.SOPClassUID != MRImageStorage:
-            raise ValueError(f"{header.filename}: expected an MR Image of one frame, found {header.SOPClassUID.name}")
-        if (header.Rows, header.Columns) != size:
-            raise ValueError(
-                f"{header.filename}: has {header.Rows}x{header.Columns} pixels (rows x columns), "
-                f"its warped image {size[0]}x{size[1]}"
-            )
-        grid(header)  # raises when it has no place in space
-        for keyword in ("PatientID", "StudyInstanceUID"):
-            if header.get(keyword) != fixed[0].get(keyword):
-                raise ValueError(f"{header.filename}: another {keyword} than {fixed[0].filename}, in one series")
 
 
 def _derived(fixed: FileDataset, moving: FileDataset | None, now: datetime) -> FileDataset:

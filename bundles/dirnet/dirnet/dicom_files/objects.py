@@ -11,9 +11,7 @@ from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import pydicom
-import SimpleITK as sitk
 from pydicom import config
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
@@ -22,16 +20,21 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
+from transforms.grids import slice_grid
+
 from ..files import write_aside
 
 __all__ = [
+    "GEOMETRY",
+    "LOSSY",
+    "check_images",
     "code",
     "copy_elements",
     "fill_empty",
-    "grid",
     "maker",
     "new_object",
     "read_header",
+    "refer",
     "reference",
     "warn_of_malformed",
     "write_objects",
@@ -60,6 +63,7 @@ IDENTIFYING = [
 ]
 # fmt: on
 REFERENCE = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 GEOMETRY = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "Rows": 1, "Columns": 1}
 
 
@@ -93,31 +97,22 @@ def read_header(path: str | Path, needs: Collection[str] = ()) -> FileDataset:
     return header
 
 
-def grid(header: FileDataset) -> sitk.Image:
-    """The pixel grid of a slice in the patient (PS3.3 C.7.6.2.1.1): an empty image (W, H, 1).
-
-    Its third spacing is that between slices, else the slice's thickness, else 1 mm.
-
-    Raises:
-        ValueError: when they are no numbers, a spacing is not above 0, or row and column are no unit vectors at
-            right angles.
+def check_images(headers: Sequence[FileDataset], size: tuple[int, ...], what: str, same: Collection[str]) -> None:
     """
-    try:
-        origin = [float(v) for v in header.ImagePositionPatient]
-        row, column = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
-        down, across = (float(v) for v in header.PixelSpacing)
-        between = [float(header.get(name) or 0) for name in ("SpacingBetweenSlices", "SliceThickness")]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{header.filename}: its place in space is not written in numbers") from error
-    if not min(down, across) > 0:
-        raise ValueError(f"{header.filename}: expected a PixelSpacing above 0, found {down:g} x {across:g} mm")
-    if not np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=0.01):
-        raise ValueError(f"{header.filename}: ImageOrientationPatient is no pair of unit vectors at right angles")
-    image = sitk.Image([int(header.Columns), int(header.Rows), 1], sitk.sitkUInt8)
-    image.SetSpacing([across, down, next((s for s in between if s > 0), 1.0)])
-    image.SetOrigin(origin)
-    image.SetDirection(np.stack([row, column, np.cross(row, column)], 1).ravel().tolist())
-    return image
+    Raises:
+        ValueError: when an image has another size (H, W) than ``what`` is made of it, lacks its place in space, or
+            differs from the first in one of the elements ``same``.
+    """
+    for header in headers:
+        if (header.Rows, header.Columns) != tuple(size):
+            raise ValueError(
+                f"{header.filename}: has {header.Rows}x{header.Columns} pixels (rows x columns), "
+                f"its {what} {size[0]}x{size[1]}"
+            )
+        slice_grid(header, header.filename)  # raises when it has no place in space
+        for keyword in same:
+            if header.get(keyword) != headers[0].get(keyword):
+                raise ValueError(f"{header.filename}: another {keyword} than {headers[0].filename}, in one series")
 
 
 def new_object(sop_class: str, source: FileDataset, now: datetime) -> FileDataset:
@@ -170,10 +165,11 @@ def maker() -> Dataset:
     return equipment
 
 
-def code(value: str, meaning: str) -> list[Dataset]:
-    """One code of the DICOM controlled terminology (PS3.16 annex D), as the value of a code sequence."""
+def code(value: str, meaning: str, scheme: str = "DCM") -> list[Dataset]:
+    """One code of the DICOM controlled terminology (PS3.16 annex D) or, as ``SCT``, of SNOMED CT, as the value of a
+    code sequence."""
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return [item]
 
 
@@ -182,6 +178,28 @@ def reference(header: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
     return item
+
+
+def refer(new: Dataset, headers: Sequence[FileDataset]) -> None:
+    """Where the referenced images are (Common Instance Reference, PS3.3 C.12.2): in this study or in others."""
+    studies: dict[str, dict[str, dict[str, Dataset]]] = {}
+    for header in headers:
+        study = studies.setdefault(header.StudyInstanceUID, {})
+        study.setdefault(header.SeriesInstanceUID, {})[header.SOPInstanceUID] = reference(header)
+    for uid, series in studies.items():
+        items = []
+        for series_uid, instances in series.items():
+            item = Dataset()
+            item.SeriesInstanceUID = series_uid
+            item.ReferencedInstanceSequence = list(instances.values())
+            items.append(item)
+        if uid == new.StudyInstanceUID:
+            new.ReferencedSeriesSequence = items
+        else:
+            other = Dataset()
+            other.StudyInstanceUID = uid
+            other.ReferencedSeriesSequence = items
+            new.StudiesContainingOtherReferencedInstancesSequence = [other]
 
 
 def warn_of_malformed(headers: Sequence[FileDataset]) -> None:

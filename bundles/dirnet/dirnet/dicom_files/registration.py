@@ -22,16 +22,18 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeformableSpatialRegistrationStorage, generate_uid
 from torch import Tensor
 
+from transforms.grids import slice_grid
+
 from ..fields import displacement_image
 from .objects import (
     GEOMETRY,
     code,
     copy_elements,
     fill_empty,
-    grid,
     maker,
     new_object,
     read_header,
+    refer,
     reference,
     warn_of_malformed,
     write_objects,
@@ -66,7 +68,7 @@ def write_deformable_registration(
     """
     needs = [*GEOMETRY, "FrameOfReferenceUID"]
     fixed, moving = read_header(fixed_file, needs), read_header(moving_file, needs)
-    field = displacement_image(ddf, grid(fixed), grid(moving))
+    field = displacement_image(ddf, *(slice_grid(header, header.filename) for header in (fixed, moving)))
     vectors = sitk.GetArrayFromImage(field).astype("<f4")
     if not np.isfinite(vectors).all():
         raise ValueError("the displacement field holds values that are not finite")
@@ -86,7 +88,7 @@ def write_deformable_registration(
     deformed = _registered(moving, code("125024", "Image Content-based Alignment"))
     deformed.DeformableRegistrationGridSequence = [_grid_item(fixed, field, vectors)]
     new.DeformableRegistrationSequence = [same, deformed]
-    _refer(new, fixed, moving)
+    refer(new, [fixed, moving])
     fill_empty(new)
     warn_of_malformed([fixed, moving])
     write_objects([new], [Path(path)])
@@ -164,28 +166,6 @@ def _grid_item(fixed: FileDataset, field: sitk.Image, vectors: np.ndarray) -> Da
     item.GridResolution = list(field.GetSpacing())
     item.VectorGridData = vectors.tobytes()  # x fastest, then y: the order of the array (1, H, W, 3)
     return item
-
-
-def _refer(new: Dataset, *headers: FileDataset) -> None:
-    """Where the referenced images are (Common Instance Reference, PS3.3 C.12.2): in this study or in others."""
-    studies: dict[str, dict[str, dict[str, Dataset]]] = {}
-    for header in headers:
-        study = studies.setdefault(header.StudyInstanceUID, {})
-        study.setdefault(header.SeriesInstanceUID, {})[header.SOPInstanceUID] = reference(header)
-    for uid, series in studies.items():
-        items = []
-        for series_uid, instances in series.items():
-            item = Dataset()
-            item.SeriesInstanceUID = series_uid
-            item.ReferencedInstanceSequence = list(instances.values())
-            items.append(item)
-        if uid == new.StudyInstanceUID:
-            new.ReferencedSeriesSequence = items
-        else:
-            other = Dataset()
-            other.StudyInstanceUID = uid
-            other.ReferencedSeriesSequence = items
-            new.StudiesContainingOtherReferencedInstancesSequence = [other]
 
 
 def _matrix(item: Dataset, sequence: str) -> np.ndarray:

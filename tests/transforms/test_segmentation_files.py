@@ -1,0 +1,141 @@
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from pydicom.sr.coding import Code
+
+from dirnet.dicom_files import write_segmentation
+from transforms.cine_files import read_cine_stack, read_drawn
+from transforms.records import read_records
+
+
+@pytest.fixture(scope="module")
+def cine(phantom_dir):
+    """2 slices of 20 frames."""
+    return read_cine_stack(Path(read_records(phantom_dir, "")[0]["frames"][0]).parent)
+
+
+@pytest.fixture
+def drawn():
+    masks = np.zeros((2, 48, 64), bool)
+    masks[0, 10:20, 30:50] = True
+    masks[1, 12:18, 33:40] = True
+    return masks
+
+
+def write_by_highdicom(path, cine, drawn, frame, names=("LV",)):
+    """What was drawn on one frame as another program writes it, under each of the names."""
+    heart = (Code("91723000", "SCT", "Anatomical Structure"), Code("87878005", "SCT", "Left ventricle"))
+    highdicom.seg.Segmentation(
+        source_images=[pydicom.dcmread(files[frame]) for files in cine.files],
+        pixel_array=np.stack([drawn] * len(names), -1).astype(np.uint8),
+        segmentation_type="BINARY",
+        segment_descriptions=[
+            highdicom.seg.SegmentDescription(number, name, *heart, "MANUAL") for number, name in enumerate(names, 1)
+        ],
+        series_instance_uid=highdicom.UID(),
+        series_number=1,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="another",
+        manufacturer_model_name="program",
+        software_versions="1",
+        device_serial_number="none",
+    ).save_as(path)
+    return path
+
+
+def edited(path, change):
+    """The file, its description of each frame changed."""
+    dataset = pydicom.dcmread(path)
+    for item in (*dataset.SharedFunctionalGroupsSequence, *dataset.PerFrameFunctionalGroupsSequence):
+        change(item)
+    dataset.save_as(path)
+    return path
+
+
+def forget_sources(item):
+    item.pop("DerivationImageSequence", None)
+
+
+def forget_place(item):
+    for name in ("PixelMeasuresSequence", "PlaneOrientationSequence", "PlanePositionSequence"):
+        item.pop(name, None)
+
+
+def test_our_own_gives_each_frame_its_masks(tmp_path, cine):
+    masks = np.random.default_rng(0).random(cine.images.shape) > 0.5
+    masks[:, 4] = masks[1] = False
+    write_segmentation(tmp_path / "seg.dcm", masks, cine.files)
+    for frame in (0, 11, 19):
+        assert np.array_equal(read_drawn(tmp_path / "seg.dcm", cine, frame), masks[:, frame])
+    with pytest.raises(ValueError, match=r"seg\.dcm: drawn on frames 0, 1, 2, 3, 5, .* of the cine, not on frame 4"):
+        read_drawn(tmp_path / "seg.dcm", cine, 4)
+
+
+@pytest.mark.parametrize("forget", [None, forget_place, forget_sources], ids=["as is", "no place", "no sources"])
+def test_another_program_s_is_found_by_its_sources_else_by_its_place(tmp_path, cine, drawn, forget):
+    path = write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7)
+    if forget:
+        edited(path, forget)
+    assert np.array_equal(read_drawn(path, cine, 7), drawn)
+    if forget is not forget_sources:
+        with pytest.raises(ValueError, match=r"drawn\.dcm: drawn on frame 7 of the cine, not on frame 3"):
+            read_drawn(path, cine, 3)
+
+
+def test_what_lies_between_two_slices_goes_to_the_nearer(tmp_path, cine, drawn):
+    path = edited(write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7), forget_sources)
+    step = np.subtract(cine.grids[1].GetOrigin(), cine.grids[0].GetOrigin())
+
+    def shift(part):
+        def change(item):
+            for place in item.get("PlanePositionSequence", []):
+                place.ImagePositionPatient = [f"{v:.4f}" for v in np.array(place.ImagePositionPatient) + part * step]
+
+        return change
+
+    assert np.array_equal(read_drawn(edited(path, shift(0.3)), cine, 7), drawn)
+    with pytest.raises(ValueError, match=r"drawn\.dcm: nothing is drawn where the cine's slices lie"):
+        read_drawn(edited(path, shift(4)), cine, 7)
+
+
+def test_a_coarser_grid_covers_what_lies_under_its_pixels(tmp_path, cine, drawn):
+    path = write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7)
+
+    def stretch(item):
+        for measures in item.get("PixelMeasuresSequence", []):
+            measures.PixelSpacing = [2 * float(v) for v in measures.PixelSpacing]
+
+    masks = read_drawn(edited(path, stretch), cine, 7)
+    assert np.array_equal(masks[:, ::2, ::2], drawn[:, :24, :32])
+
+
+def test_what_cannot_be_known_is_asked_for(tmp_path, cine, drawn):
+    two = write_by_highdicom(tmp_path / "two.dcm", cine, drawn, 7, ["LV", "Myocardium"])
+    with pytest.raises(ValueError, match=r"two\.dcm: expected .* one segment, found 2: LV, Myocardium"):
+        read_drawn(two, cine, 7)
+    whole = np.broadcast_to(drawn[:, None], cine.images.shape)
+    write_segmentation(tmp_path / "all.dcm", whole, cine.files)
+    with pytest.raises(ValueError, match=r"all\.dcm: two frames lie at one place .* of which time are they"):
+        read_drawn(edited(tmp_path / "all.dcm", forget_sources), cine, 7)
+    nowhere = write_by_highdicom(tmp_path / "nowhere.dcm", cine, drawn, 7)
+    with pytest.raises(ValueError, match=r"nowhere\.dcm: its frames lack their place in space"):
+        read_drawn(edited(edited(nowhere, forget_sources), forget_place), cine, 7)
+
+
+def test_damaged_files_are_named(tmp_path, cine, drawn):
+    path = write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7)
+    whole = path.read_bytes()
+    for size in (200, 700, len(whole) // 2, len(whole) - 99):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=r"drawn\.dcm: "):
+            read_drawn(path, cine, 7)
+    fractional = write_by_highdicom(tmp_path / "fractional.dcm", cine, drawn, 7)
+    dataset = pydicom.dcmread(fractional)
+    dataset.SegmentationType = "FRACTIONAL"
+    dataset.save_as(fractional)
+    with pytest.raises(ValueError, match=r"fractional\.dcm: expected a BINARY segmentation, found FRACTIONAL"):
+        read_drawn(fractional, cine, 7)
