@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from transforms.phantom import write_scd
 
@@ -27,6 +26,7 @@ def scd_dir():
 @pytest.fixture
 def page():
     """A page of headless Chromium; what it writes to its console, errors too, is in ``page.messages``."""
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine (Debian: apt install chromium)")

@@ -1,0 +1,82 @@
+"""What a request may ask for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+__all__ = ["NamesOnly", "WrongRequest", "check_image_file", "check_name", "whole_number"]
+
+
+class WrongRequest(ValueError):
+    """A request that cannot be met as it is, and the HTTP status that says so."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def check_name(what: str, name: Any) -> None:
+    """
+    Raises:
+        WrongRequest: when an id or tag could be a path out of the datastore.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[^/\\\x00-\x1f]{1,200}", name) or name.strip(". ") == "":
+        raise WrongRequest(f"{what} must be a name, not a path or empty; got {name!r}")
+
+
+def whole_number(params: dict[str, Any], name: str, default: int | None = None) -> int | None:
+    """
+    Raises:
+        WrongRequest: when the parameter is neither a whole number nor left out.
+    """
+    value = params.get(name)
+    if value is None or value == "":
+        return default
+    if isinstance(value, bool) or not re.fullmatch(r"\s*-?\d{1,9}\s*", str(value)):
+        raise WrongRequest(f"{name} must be a whole number, got {value!r}")
+    return int(value)
+
+
+def check_image_file(path: str | Path) -> None:
+    """
+    Raises:
+        WrongRequest: when a file that was uploaded is no image.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise WrongRequest("the file uploaded cannot be read as an image; expected NIfTI, DICOM or PNG") from error
+
+
+class NamesOnly:
+    """Before a MONAI Label datastore: ids and tags are names, files are images."""
+
+    def get_image_uri(self, image_id: str) -> str:
+        check_name("image", image_id)
+        return super().get_image_uri(image_id)
+
+    def get_label_uri(self, label_id: str, label_tag: str, *args: str) -> str:
+        check_name("label", label_id)
+        check_name("tag", label_tag)
+        return super().get_label_uri(label_id, label_tag, *args)
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        if image_id:
+            check_name("image", image_id)
+        check_image_file(image_filename)
+        return super().add_image(image_id, image_filename, image_info)
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        check_name("image", image_id)
+        check_name("tag", label_tag)
+        check_image_file(label_filename)
+        return super().save_label(image_id, label_filename, label_tag, label_info)
+
+    def has_image(self, image_id: str) -> bool:
+        return image_id in self.list_images()

@@ -1,0 +1,158 @@
+"""What the server infers: a contour on all frames of a cine, and one image registered with another."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from app.follow import Followed, follow, write_masks
+from dirnet.dicom_files import write_segmentation
+from dirnet.fields import write_displacement
+from dirnet.registrar import Registration
+from transforms.cine_files import CineStack, frame_drawn, read_cine_stack, read_drawn
+from transforms.pair_files import read_slice
+
+from .checks import WrongRequest, whole_number
+from .weights import Weights
+
+__all__ = ["LABELS", "Propagate", "Register"]
+
+LABELS = {"left ventricle lumen": 1}
+
+
+class Propagate(InferTask):
+    """The label drawn on one frame of a cine to all frames, and what follows from it.
+
+    Request: ``image``, a cine (x, y[, slice], time) as NIfTI or a DICOM series; ``label``, drawn on one frame of it,
+    sent along or saved before; ``frame``, which that is, from 0: to be given where the label is drawn on several
+    frames, or has no time. Result: the label on all frames, as NIfTI, or as DICOM Segmentation for
+    ``output=dicom_seg``; and ``numbers``, ``areas_mm2`` by slice, ``volume_ml``.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__(
+            InferType.SEGMENTATION,  # by which 3D Slicer and OHIF offer it
+            LABELS,
+            dimension=3,
+            description="Carries the left ventricle's lumen, drawn and saved on one frame, to all frames of the cine",
+            config={"frame": ""},
+        )
+        self.weights = weights
+
+    def is_valid(self) -> bool:
+        return True
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        label = request.get("label") or request.get("saved_label")
+        if not label:
+            raise WrongRequest("there is no label to propagate: draw on one frame and save it, or send it along")
+        cine = read_cine_stack(request["image"])
+        frame = whole_number(request, "frame")
+        frame = frame_drawn(label, cine) if frame is None else frame
+        drawn = read_drawn(label, cine, frame)
+        followed = follow(self.weights.registrar(), cine, drawn, frame)
+        file = Path(request["folder"]) / "label.nii.gz"
+        if request.get("output") == "dicom_seg":
+            if not cine.files:
+                raise WrongRequest("DICOM Segmentation is of DICOM images; this cine is none")
+            file = file.with_name("label.dcm")
+            write_segmentation(file, followed.masks, cine.files)
+        else:
+            write_masks(file, followed.masks, cine)
+        return str(file), _measured(followed)
+
+
+def _measured(followed: Followed) -> dict[str, Any]:
+    return {
+        "label_names": LABELS,
+        "frame": followed.frame,
+        "numbers": followed.numbers,
+        "areas_mm2": {str(number): _plain(followed.areas[number]) for number in followed.slices},
+        "volume_ml": None if followed.volume is None else _plain(followed.volume.ml),
+        "times_ms": None if followed.cine.times is None else _plain(followed.cine.times),
+    }
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [round(float(value), 3) if math.isfinite(value) else None for value in values]
+
+
+class Register(InferTask):
+    """One slice to another: ``image`` is moving, ``fixed`` the other's id.
+
+    Either may be a cine: then ``moving_frame``, ``fixed_frame`` and ``slice`` (0 by default) say what of it. Result:
+    the moving image warped, or where a label was sent, that label warped; the displacement field as NIfTI (mm, LPS) in
+    base64; folds and similarity.
+    """
+
+    def __init__(self, weights: Weights, image_path: Callable[[Any], str]) -> None:
+        super().__init__(
+            InferType.OTHERS,
+            [],
+            dimension=2,
+            description="Registers the image with the one that params.fixed names",
+            config={"fixed": "", "moving_frame": "", "fixed_frame": "", "slice": 0},
+        )
+        self.weights = weights
+        self.image_path = image_path
+
+    def is_valid(self) -> bool:
+        return True
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if not request.get("fixed"):
+            raise WrongRequest("register needs params.fixed, the id of the image to register with")
+        moving = _slice(request["image"], request, "moving_frame")
+        fixed = _slice(self.image_path(request["fixed"]), request, "fixed_frame")
+        registration = self.weights.registrar().register(moving, fixed)
+        folder = Path(request["folder"])
+        if request.get("label"):
+            file, result = folder / "label.nii.gz", _warped_label(registration, request["label"])
+        else:
+            file, result = folder / "warped.nii.gz", registration.warped_image
+        sitk.WriteImage(result, str(file))
+        return str(file), {
+            "ncc_before": registration.ncc_before,
+            "ncc_after": registration.ncc_after,
+            "folded_percent": registration.folded_percent,
+            "field": _field(registration, folder / "ddf.nii.gz"),
+        }
+
+
+def _slice(path: str, request: dict[str, Any], name: str) -> sitk.Image:
+    """One slice: the file itself, or what ``name`` and ``slice`` take out of a cine."""
+    frame = whole_number(request, name)
+    if frame is None and Path(path).is_file():
+        return read_slice(path)
+    cine = read_cine_stack(path)
+    number = whole_number(request, "slice", 0)
+    for what, value, count in ((name, frame, cine.images.shape[1]), ("slice", number, len(cine.images))):
+        if value is None or not 0 <= value < count:
+            raise WrongRequest(f"the image is a cine: {what} must be 0 to {count - 1}, got {value}")
+    return _placed(cine, number, frame)
+
+
+def _placed(cine: CineStack, number: int, frame: int) -> sitk.Image:
+    image = sitk.GetImageFromArray(cine.images[number, frame][None])
+    image.CopyInformation(cine.grids[number])
+    return image
+
+
+def _warped_label(registration: Registration, label: str) -> sitk.Image:
+    warped = registration.warp_mask(label).astype(np.uint8)
+    image = sitk.GetImageFromArray(warped.reshape(registration.fixed.GetSize()[::-1]))
+    image.CopyInformation(registration.fixed)
+    return image
+
+
+def _field(registration: Registration, path: Path) -> dict[str, str]:
+    write_displacement(path, registration.ddf, registration.fixed, registration.moving)
+    content = base64.b64encode(path.read_bytes()).decode()
+    return {"format": "NIfTI, gzipped, base64: displacement in mm, LPS", "data": content}

@@ -1,0 +1,66 @@
+"""A folder of cines as MONAI Label's datastore: images in files, and DICOM series in folders below it."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pydicom.misc
+from monailabel.config import settings
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+
+from .checks import NamesOnly, WrongRequest
+
+__all__ = ["FolderCines"]
+
+EXTENSIONS = ["*.nii.gz", "*.nii", "*.png", "*.dcm"]
+
+
+class FolderCines(NamesOnly, LocalDatastore):
+    """MONAI Label's local datastore, in which each folder of DICOM files is an image too.
+
+    Such a series' id is its path below the folder, joined by ``_``.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._series = find_series(Path(folder))
+        super().__init__(folder, extensions=EXTENSIONS, auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
+
+    def local_label(self, image_id: str, tag: str) -> str | None:
+        return self.get_label_uri(image_id, tag) or None
+
+    def refresh(self) -> None:
+        self._series = find_series(Path(self._datastore_path))
+        super().refresh()
+
+    def remove_image(self, image_id: str) -> None:
+        if image_id in self._series:
+            raise WrongRequest(f"{image_id} is a DICOM series, which this server does not remove", status=403)
+        super().remove_image(image_id)
+
+    def _filename(self, id: str, ext: str) -> str:
+        return id + ext if ext else self._series.get(id, id)
+
+    def _add_non_existing_images(self) -> int:
+        added = super()._add_non_existing_images()
+        for id in self._series.keys() - self._datastore.objects.keys():
+            info: dict[str, Any] = {"ts": int(time.time()), "name": self._series[id]}
+            self._datastore.objects[id] = ImageLabelModel(image=DataModel(info=info, ext=""))
+            added += 1
+        return added
+
+
+def find_series(folder: Path) -> dict[str, str]:
+    """Folders below ``folder`` that hold DICOM files: their paths from there, by an id without separators."""
+    found: dict[str, str] = {}
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != "labels" and not name.startswith("."))
+        path = Path(parent)
+        if path != folder and any(pydicom.misc.is_dicom(path / name) for name in sorted(files)[:3]):
+            relative = path.relative_to(folder).as_posix()
+            id = re.sub(r"[^\w.-]+", "_", relative)
+            found[id if id not in found else f"{id}_{len(found)}"] = relative
+    return found

@@ -1,0 +1,114 @@
+"""The MONAI Label app: ``monailabel start_server --app app --studies FOLDER``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+
+from app.lib import server
+from app.lib.archive import ArchiveCines
+from app.lib.checks import WrongRequest, check_name
+from app.lib.infers import Propagate, Register
+from app.lib.studies import FolderCines
+from app.lib.trainer import Finetune
+from app.lib.weights import Weights
+from app.lib.worst import WorstRegistered
+
+__all__ = ["DIRNetApp"]
+
+
+class DIRNetApp(MONAILabelApp):
+    """Follow a contour through a cine, register two images, train on the cines at hand.
+
+    ``--conf weights FILE`` starts from other weights than those shipped; ``--conf model_dir FOLDER`` keeps what is
+    trained elsewhere than in ``model`` beside this file.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
+        conf = conf or {}
+        self.weights = Weights(conf.get("model_dir") or Path(app_dir) / "model", conf.get("weights"))
+        super().__init__(
+            app_dir,
+            studies,
+            conf,
+            name="DIRNet",
+            description="Carries what is drawn on one frame of a cine to all. For research; not a medical device.",
+        )
+        server.prepare(self)
+
+    def init_infers(self) -> dict[str, Any]:
+        return {"propagate": Propagate(self.weights), "register": Register(self.weights, self.image_path)}
+
+    def init_trainers(self) -> dict[str, Any]:
+        return {"dirnet": Finetune(self.weights)}
+
+    def init_strategies(self) -> dict[str, Any]:
+        return {"worst_registered": WorstRegistered(self.weights), "first": First(), "random": Random()}
+
+    def init_datastore(self) -> Datastore:
+        if self.studies.startswith(("http://", "https://")):
+            return ArchiveCines(self.studies.rstrip("/"))
+        return FolderCines(self.studies)
+
+    def image_path(self, image: Any) -> str:
+        """The file or folder of an image in the datastore.
+
+        Raises:
+            WrongRequest: when there is no such image.
+        """
+        check_name("image", image)
+        if not self.datastore().has_image(image):
+            raise WrongRequest(f"there is no image {image!r} in the datastore", status=404)
+        return self.datastore().get_image_uri(image)
+
+    def infer(
+        self,
+        request: dict[str, Any],
+        datastore: Datastore | None = None,
+        image_file: str | None = None,
+        label_file: str | None = None,
+        folder: str | None = None,
+    ) -> dict[str, Any]:
+        """As MONAI Label's, but that no key of a request is taken for a path on the server.
+
+        Args:
+            request: ``model``, ``image`` (an id), the model's own parameters; ``save_label`` and ``label_tag``.
+            datastore: unused; there is one.
+            image_file: that was uploaded, instead of an image in the datastore.
+            label_file: that was uploaded.
+            folder: for the result.
+
+        Raises:
+            WrongRequest: when there is no such model or image.
+        """
+        task = self._infers.get(request.get("model"))
+        if task is None:
+            raise WrongRequest(f"there is no model {request.get('model')!r}; there are {', '.join(self._infers)}", 404)
+        image = request.get("image")
+        files = {
+            "image": image_file or self.image_path(image),
+            "label": label_file,
+            "saved_label": None if image_file else self._saved_label(str(image)),
+            "folder": folder or tempfile.mkdtemp(),
+        }
+        file, params = task({**request, **files})
+        tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL
+        label = file
+        if file and request.get("save_label") and image_file is None:
+            label = self.datastore().save_label(image, file, tag, {"model": request["model"], "params": params})
+        return {"label": label, "tag": tag, "file": file, "params": params}
+
+    def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        raise WrongRequest("this app has no whole-slide images", status=404)
+
+    def _saved_label(self, image: str) -> str | None:
+        for tag in (DefaultLabelTag.FINAL, DefaultLabelTag.ORIGINAL):
+            if path := self.datastore().local_label(image, tag):
+                return path
+        return None

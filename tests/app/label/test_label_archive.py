@@ -1,0 +1,140 @@
+"""The MONAI Label app on a DICOM archive: a real Orthanc, by DICOMweb."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from app.follow import write_masks
+from transforms.cine_files import read_cine_stack, read_drawn, read_masks
+
+requests = pytest.importorskip("requests")
+MONAILabelClient = pytest.importorskip("monailabel.client", reason="MONAI Label is not installed").MONAILabelClient
+
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+FRAME = 3
+
+
+@pytest.fixture(scope="module")
+def archive(cines, tmp_path_factory):
+    """Orthanc with one cine series; its address."""
+    program = shutil.which("Orthanc") or shutil.which("orthanc")
+    if program is None or not PLUGIN.is_file():
+        pytest.skip("no Orthanc with its DICOMweb plugin on this machine (Debian: apt install orthanc-dicomweb)")
+    folder = tmp_path_factory.mktemp("orthanc")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "StorageDirectory": str(folder),
+        "IndexDirectory": str(folder),
+        "HttpPort": port,
+        "DicomServerEnabled": False,
+        "RemoteAccessAllowed": False,
+        "Plugins": [str(PLUGIN)],
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            assert process.poll() is None, (folder / "log").read_text()
+            try:
+                if requests.get(f"{url}/system", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.25)
+        for file in cines.series.iterdir():
+            assert requests.post(f"{url}/instances", data=file.read_bytes()).ok
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def server(archive, start_server, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    settings = {"MONAI_LABEL_DICOMWEB_CACHE_PATH": str(folder / "cache")}
+    with start_server(f"{archive}/dicom-web", folder, **settings) as server:
+        yield server
+
+
+def test_a_propagated_label_goes_back_as_segmentation(archive, server, cines, tmp_path):
+    client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
+    stack = read_cine_stack(cines.series)
+    header = pydicom.dcmread(stack.files[0][0])
+    series = str(header.SeriesInstanceUID)
+    assert client.next_sample("first", {})["id"] == series
+    mask = np.zeros(stack.images.shape, bool)
+    mask[:, FRAME, 20:40, 30:50] = True
+    write_masks(tmp_path / "drawn.nii.gz", mask, stack)
+
+    result, numbers = client.infer("propagate", series, {}, label_in=str(tmp_path / "drawn.nii.gz"))
+    masks = read_masks(result, stack)
+    assert np.array_equal(masks[:, FRAME], mask[:, FRAME])
+    assert masks.any((0, 2, 3)).all()
+    assert numbers["numbers"]["end_diastolic_volume_ml"] > 0
+    client.save_label(series, result)
+
+    found = requests.get(f"{archive}/dicom-web/series", params={"Modality": "SEG"}).json()
+    assert len(found) == 1
+    assert found[0]["0020000D"]["Value"] == [str(header.StudyInstanceUID)]
+    identifier = requests.post(
+        f"{archive}/tools/find", json={"Level": "Instance", "Query": {"Modality": "SEG"}}
+    ).json()[0]
+    stored = tmp_path / "segmentation.dcm"
+    stored.write_bytes(requests.get(f"{archive}/instances/{identifier}/file").content)
+    for frame in (0, FRAME, 7):
+        assert np.array_equal(read_drawn(stored, stack, frame), masks[:, frame])
+    assert pydicom.dcmread(stored).PatientID == cines.patient["PatientID"]
+    assert client.next_sample("first", {}) == {}  # the only series is labelled now
+
+
+def test_the_segmentation_can_be_had_without_saving_it(server, cines, tmp_path):
+    stack = read_cine_stack(cines.series)
+    series = str(pydicom.dcmread(stack.files[0][0]).SeriesInstanceUID)
+    mask = np.zeros(stack.images.shape, bool)
+    mask[:, FRAME, 20:40, 30:50] = True
+    write_masks(tmp_path / "drawn.nii.gz", mask, stack)
+    answer = requests.post(
+        f"{server.url}/infer/propagate",
+        params={"image": series, "output": "dicom_seg"},
+        files={"label": ("drawn.nii.gz", (tmp_path / "drawn.nii.gz").read_bytes())},
+    )
+    assert answer.headers["content-type"] == "application/dicom"
+    (tmp_path / "segmentation.dcm").write_bytes(answer.content)
+    assert np.array_equal(read_drawn(tmp_path / "segmentation.dcm", stack, FRAME), mask[:, FRAME])
+
+
+@pytest.mark.parametrize("image", ["../../etc", "/etc", "1.2.3", "1.2.3/../..", ""])
+def test_only_series_of_the_archive_are_found(server, image):
+    for route in ("infer/propagate", "infer/register"):
+        answer = requests.post(f"{server.url}/{route}", params={"image": image})
+        assert answer.status_code in (404, 422), answer.text
+    answer = requests.get(f"{server.url}/datastore/image", params={"image": image})
+    assert answer.status_code in (404, 422), answer.text
+
+
+def test_a_label_of_one_volume_is_not_taken_for_a_cycle(server, cines, tmp_path):
+    stack = read_cine_stack(cines.series)
+    series = str(pydicom.dcmread(stack.files[0][0]).SeriesInstanceUID)
+    sitk.WriteImage(sitk.Image([80, 64, 2], sitk.sitkUInt8), tmp_path / "label.nii.gz")
+    content = (tmp_path / "label.nii.gz").read_bytes()
+    answer = requests.put(
+        f"{server.url}/datastore/label", params={"image": series}, files={"label": ("label.nii.gz", content)}
+    )
+    assert answer.status_code == 422
+    log = server.log.read_text()
+    assert not [value for value in cines.patient.values() if value in log]
+    assert "Traceback" not in log
