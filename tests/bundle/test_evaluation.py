@@ -69,6 +69,20 @@ def test_a_missing_structure_is_counted_and_in_no_mean(evaluated):
     assert "not scored, missing structure: 2" in result.stdout
 
 
+def test_cines_without_contours_have_their_likeness_and_folds(run, phantom_dir, weights, tmp_path):
+    records = records_of_split(read_records(phantom_dir, ""), "test")
+    bare = [{key: record[key] for key in ("patient", "slice", "frames", "ed", "es")} for record in records]
+    (tmp_path / "cines.json").write_text(json.dumps({"validation": bare}))
+    options = ("--dataset_dir", tmp_path / "cines.json", "--ckpt_file", weights, "--output_dir", tmp_path / "results")
+    result = run("evaluate", *options, "--split", "validation")
+    assert result.returncode == 0, result.stderr[-3000:]
+    table = pd.read_csv(tmp_path / "results" / "registrations.csv")
+    summary = json.loads((tmp_path / "results" / "summary.json").read_text())
+    assert (summary["scored"], summary["all"]["dice after"]) == (0, None)
+    assert summary["all"]["ncc after"]["mean"] == pytest.approx(table["ncc_after"].mean(), abs=1e-5)
+    assert summary["all"]["folded percent"]["mean"] == pytest.approx(table["folded_percent"].mean(), abs=1e-5)
+
+
 def test_results_are_not_overwritten_unasked(evaluated, run, weights):
     data, folder, _ = evaluated
     before = (folder / "registrations.csv").read_bytes()

@@ -38,7 +38,7 @@ def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
         crop: side in pixels of the square around the fixed lumen that is shown, where there is one.
     """
     headings = ("fixed", "moving", "warped", "fixed − moving", "fixed − warped", "warped grid")
-    figure = Figure(figsize=(2.2 * len(headings), 2.35 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(2.2 * len(headings), 2.3 * len(rows) + 0.3), layout="constrained")
     axes = figure.subplots(len(rows), len(headings), squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         fixed, moving, warped = row["fixed"], row["moving"], row["warped"]

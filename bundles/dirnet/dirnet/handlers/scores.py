@@ -164,17 +164,22 @@ def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         "structure lost by the warp": int(table["lost"].sum()),
         "spacing assumed": int(table["spacing_assumed"].sum()),
         "median seconds": float(table["seconds"].median()),
-        "all": _means(scored),
+        "all": _means(scored, scored if len(scored) else table),
         "groups": {
-            str(name): {"registrations": len(group), **_means(group)}
+            str(name): {"registrations": len(group), **_means(group, group)}
             for name, group in scored.groupby("pathology", dropna=False)
         },
     }
 
 
-def _means(scored: pd.DataFrame) -> dict[str, Any]:
-    columns = {f"{measure} {state}": scored[f"{measure}_{state}"] for measure in MEASURES for state in STATES}
-    columns["folded percent"] = scored["folded_percent"]
+def _means(scored: pd.DataFrame, registered: pd.DataFrame) -> dict[str, Any]:
+    """Likeness and folds, which need no structure, are of all that was registered where nothing could be scored."""
+    columns = {
+        f"{measure} {state}": (registered if measure == "ncc" else scored)[f"{measure}_{state}"]
+        for measure in MEASURES
+        for state in STATES
+    }
+    columns["folded percent"] = registered["folded_percent"]
     return {
         name: {"mean": float(column.mean()), "sd": float(column.std(ddof=0))} if len(column) else None
         for name, column in columns.items()
@@ -201,7 +206,8 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     for name, means in summary["groups"].items():
         cells = [_cell(means[f"{measure} after"], MEASURES[measure][2]) for measure in ("dice", "hd95", "mad")]
         groups.add_row(name, str(means["registrations"]), *cells)
-    console.print(groups)
+    if summary["groups"]:
+        console.print(groups)
     console.print(f"median time a registration: {summary['median seconds'] * 1000:.1f} ms")
     if summary["spacing assumed"]:
         console.print(
