@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from .cine import dicom_image, read_mask
 from .grids import on_grid, slice_grid
 from .segmentation_files import is_segmentation, read_segmentation
 
-__all__ = ["CineStack", "frame_drawn", "read_cine_stack", "read_drawn", "read_masks"]
+__all__ = ["CineStack", "frame_drawn", "hold_dicom", "read_cine_stack", "read_drawn", "read_masks"]
 
 
 Item = tuple[Path, pydicom.Dataset]
@@ -61,6 +62,21 @@ def read_cine_stack(path: str | Path) -> CineStack:
     if path.name.lower().endswith((".nii", ".nii.gz")):
         return _read_nifti(path)
     raise ValueError(f"{path}: expected a folder of DICOM files, or a NIfTI file (.nii, .nii.gz)")
+
+
+def hold_dicom(files: Iterable[Path]) -> bool:
+    """Whether two of the files or more are DICOM: one frame is no cine."""
+    found = 0
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                file.seek(128)
+                found += file.read(4) == b"DICM" and path.name != "DICOMDIR"
+        except OSError:
+            continue
+        if found == 2:
+            return True
+    return False
 
 
 def read_drawn(path: str | Path, cine: CineStack, frame: int) -> np.ndarray:

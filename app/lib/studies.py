@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pydicom.misc
 from monailabel.config import settings
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+
+from transforms.cine_files import hold_dicom
 
 from .checks import NamesOnly, WrongRequest
 
@@ -59,7 +60,7 @@ def find_series(folder: Path) -> dict[str, str]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != "labels" and not name.startswith("."))
         path = Path(parent)
-        if path != folder and any(pydicom.misc.is_dicom(path / name) for name in sorted(files)[:3]):
+        if path != folder and hold_dicom(path / name for name in files):
             relative = path.relative_to(folder).as_posix()
             id = re.sub(r"[^\w.-]+", "_", relative)
             found[id if id not in found else f"{id}_{len(found)}"] = relative

@@ -1,0 +1,46 @@
+/* What the page asks the server; a refusal is an Error with the server's own words. */
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Error("The server does not answer. Is it still running?");
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({}));
+  const error = new Error(body.detail ?? `The server failed (${response.status}).`);
+  error.status = response.status;
+  throw error;
+}
+
+const json = async (path, options) => (await ask(path, options)).json();
+const buffer = async (path) => (await ask(path)).arrayBuffer();
+
+function post(path, content) {
+  const headers = { "Content-Type": "application/json" };
+  return json(path, { method: "POST", headers, body: JSON.stringify(content) });
+}
+
+export const listCines = () => json("api/cines");
+export const describe = (cine) => json(`api/cines/${cine}`);
+export const follow = (cine, frame, contours) => post(`api/cines/${cine}/follow`, { frame, contours });
+export const save = (cine, result, overwrite) => post(`api/cines/${cine}/save`, { result, overwrite });
+
+export async function readFrames(cine, slice) {
+  return new Uint8Array(await buffer(`api/cines/${cine}/slices/${slice}/frames`));
+}
+
+export async function readWarped(cine, slice, result) {
+  return new Uint8Array(await buffer(`api/cines/${cine}/slices/${slice}/warped?result=${result}`));
+}
+
+export async function readField(cine, slice, result) {
+  return new Float32Array(await buffer(`api/cines/${cine}/slices/${slice}/field?result=${result}`));
+}
+
+export function readMask(cine, frame, file) {
+  const query = new URLSearchParams({ name: file.name, frame });
+  const headers = { "Content-Type": "application/octet-stream" };
+  return json(`api/cines/${cine}/mask?${query}`, { method: "POST", headers, body: file });
+}

@@ -1,0 +1,312 @@
+/* The viewer: what is shown, and what each button and key does. */
+
+import { Editor, ringsOf } from "./editor.js";
+import { confirmed, listCines, listSlices, markChosen, markSlices, onKeys, say } from "./page.js";
+import { Panel } from "./panel.js";
+import { Player } from "./player.js";
+import { Scene } from "./scene.js";
+import * as server from "./server.js";
+
+const element = (id) => document.getElementById(id);
+const MOTIONS = ["off", "arrows", "grid"];
+const BLINK = 500; // ms
+
+const scene = new Scene(element("stage"));
+const panel = new Panel((frame) => goTo(frame));
+const player = new Player(() => goTo((frame + 1) % cine.frames, true));
+const editor = new Editor(scene, { changed: drawingChanged, ended: refresh });
+
+let cine = null; // as the server describes it, with its id and name
+let slice = 0, frame = 0;
+let drawings = new Map(); // by slice, all on one frame
+let drawnFrame = null;
+let result = null; // of the drawings, as the server followed them
+let edition = 0; // of the drawings: what was asked for an earlier one is out of date
+let wanted = null; // id of the cine that was chosen last
+let motion = "off";
+let blinking = null, warpedShown = false; // the timer, and which of the two is on screen
+let busy = false;
+const loaded = new Map(); // frames, warped frames and fields by what and slice, as promises
+const ready = new Map(); // the same, those that have come
+
+/** What the server has of a slice: at once if it is there, else null and shown when it comes. */
+function get(what, read) {
+  const key = `${what} ${slice}`;
+  if (!loaded.has(key)) {
+    const request = read(cine.id, slice, result?.result);
+    loaded.set(key, request);
+    request.then(
+      (data) => { if (loaded.get(key) === request) { ready.set(key, data); refresh(); } },
+      (error) => { if (loaded.get(key) === request) say(error.message, "wrong"); },
+    );
+  }
+  return ready.get(key) ?? null;
+}
+
+function forget(...whats) {
+  for (const kept of [loaded, ready]) {
+    for (const key of kept.keys()) if (whats.includes(key.split(" ")[0])) kept.delete(key);
+  }
+}
+
+async function open(id, name) {
+  if (editor.open) editor.cancel();
+  player.stop();
+  say(`Reading ${name} …`, "busy");
+  markChosen(id);
+  wanted = id;
+  try {
+    const described = await server.describe(id);
+    if (wanted !== id) return;
+    cine = { id, name, ...described };
+  } catch (error) {
+    if (wanted !== id) return;
+    markChosen(cine?.id);
+    return say(error.message, "wrong");
+  }
+  drawings = new Map();
+  slice = Math.floor((cine.slices - 1) / 2);
+  frame = 0;
+  drawnFrame = null;
+  forget("frames");
+  dropResult();
+  scene.open(cine.size, cine.spacing);
+  listSlices(cine.slices, goToSlice);
+  element("frame").max = cine.frames - 1;
+  const [row, column] = cine.spacing.map((step) => step.toFixed(2));
+  say(`${cine.slices} slices, ${cine.frames} frames, pixels of ${row} × ${column} mm. Draw the lumen on one frame.`);
+  refresh();
+}
+
+/** Show all as it is now. */
+function refresh() {
+  if (!cine) return;
+  const followed = result?.slices[slice];
+  const frames = get("frames", server.readFrames);
+  const warped = followed && blinking ? get("warped", server.readWarped) : null;
+  const moved = followed && motion !== "off" ? get("field", server.readField) : null;
+  const asWarped = Boolean(warped && warpedShown);
+  const pixels = asWarped ? warped : frames;
+  const count = cine.size[0] * cine.size[1];
+  if (pixels) scene.show(pixels.subarray(frame * count, (frame + 1) * count), table());
+
+  const drawing = frame === drawnFrame && !editor.open ? drawings.get(slice) : undefined;
+  const rings = drawing ? ringsOf(scene, drawing) : editor.open ? [] : (followed?.contours[frame] ?? []);
+  const part = moved?.length / cine.frames;
+  const field = moved && {
+    mode: motion, step: result.field_step, moved: moved.subarray(frame * part, (frame + 1) * part),
+  };
+  scene.mark(rings, drawing ? "drawn" : "followed", field);
+  editor.edit(!player.playing && !blinking && drawing ? drawing : null);
+  describeShown(asWarped);
+  markSlices(slice, drawings);
+  panel.at(slice, frame);
+  enable();
+}
+
+function describeShown(asWarped) {
+  const time = cine.times ? `, ${Math.round(cine.times[frame])} ms` : "";
+  element("where").textContent = `${cine.name} · slice ${slice}`;
+  element("shown").textContent = asWarped ? `frame ${result.frame} warped onto ${frame}` : `frame ${frame}`;
+  element("time").textContent = `frame ${frame} of 0 – ${cine.frames - 1}${time}`;
+  element("frame").value = frame;
+  element("frame").setAttribute("aria-valuetext", `frame ${frame}${time}`);
+  element("legend").hidden = !drawings.size;
+  document.querySelector("#legend .moved").hidden = motion === "off";
+  element("field-mode").textContent = motion;
+  element("play").textContent = player.playing ? "❚❚" : "▶";
+  element("play").setAttribute("aria-label", player.playing ? "Stop" : "Play");
+}
+
+function enable() {
+  const may = {
+    draw: true, load: true, play: true, frame: true, fit: true,
+    clear: drawings.has(slice), propagate: drawings.size && !busy && !editor.open,
+    blink: result, field: result, save: result && !busy,
+  };
+  for (const [id, yes] of Object.entries(may)) element(id).disabled = !yes;
+  element("draw").setAttribute("aria-pressed", String(editor.open !== null));
+  element("blink").setAttribute("aria-pressed", String(blinking !== null));
+}
+
+/** Grey as shown for each grey as sent. */
+function table() {
+  const bright = Number(element("brightness").value), steep = 2 ** (Number(element("contrast").value) / 50);
+  return Uint8ClampedArray.from({ length: 256 }, (_, grey) => (grey - 128) * steep + 128 + bright);
+}
+
+function goTo(next, asPlayed = false) {
+  if (!cine || editor.open || next === null) return;
+  if (!asPlayed) player.stop();
+  frame = (next + cine.frames) % cine.frames;
+  refresh();
+}
+
+function goToSlice(next) {
+  if (!cine || next < 0 || next >= cine.slices) return;
+  if (editor.open) editor.cancel();
+  slice = next;
+  refresh();
+}
+
+function play() {
+  if (!cine || editor.open) return;
+  player.playing ? player.stop() : player.start(cine.frames, cine.times);
+  refresh();
+}
+
+async function draw() {
+  if (!cine) return;
+  if (editor.open) return editor.cancel();
+  player.stop();
+  stopBlinking();
+  if (!(await mayDrawHere())) return refresh();
+  editor.begin();
+  say("Click along the border of the lumen; close it by a click on the first point, or Enter.");
+  refresh();
+}
+
+/** All contours are of one frame: another one starts anew. */
+async function mayDrawHere() {
+  if (!drawings.size || frame === drawnFrame) return true;
+  const number = drawings.size === 1 ? "The contour" : `The ${drawings.size} contours`;
+  if (!(await confirmed(`${number} on frame ${drawnFrame} will be removed to draw on frame ${frame}.`, "Remove"))) {
+    return false;
+  }
+  drawings.clear();
+  dropResult();
+  return true;
+}
+
+function drawingChanged(drawing) {
+  drawing ? drawings.set(slice, drawing) : drawings.delete(slice);
+  drawnFrame = frame;
+  const outdated = result !== null;
+  dropResult();
+  if (outdated) say("The drawing has changed: propagate it again.");
+  else if (drawing) say("Drag points to correct it. Draw on more slices of this frame, or propagate.");
+  refresh();
+}
+
+function clearSlice() {
+  if (drawings.delete(slice)) dropResult();
+  refresh();
+}
+
+function dropResult() {
+  edition += 1;
+  result = null;
+  motion = "off";
+  stopBlinking();
+  forget("warped", "field");
+  panel.show(cine, null);
+}
+
+async function loadMask(file) {
+  if (!file || !cine || !(await mayDrawHere())) return;
+  const { id } = cine;
+  if (editor.open) editor.cancel();
+  say(`Reading ${file.name} …`, "busy");
+  try {
+    const contours = await server.readMask(id, frame, file);
+    if (cine.id !== id) return;
+    dropResult();
+    drawings = new Map(Object.entries(contours).map(([number, rings]) => [Number(number), { rings }]));
+    drawnFrame = frame;
+    if (!drawings.has(slice)) slice = [...drawings.keys()][Math.floor(drawings.size / 2)];
+    const extent = `drawn on ${drawings.size} of ${cine.slices} slices, taken for frame ${frame}`;
+    say(`${file.name}: ${extent}. Click on a contour to correct it.`);
+  } catch (error) {
+    say(error.message, "wrong");
+  }
+  refresh();
+}
+
+async function propagate() {
+  if (!drawings.size || busy || editor.open) return;
+  const asked = edition, { id } = cine;
+  const contours = Object.fromEntries([...drawings].map(([number, drawing]) => [number, ringsOf(scene, drawing)]));
+  busy = true;
+  say(`Following the contour on ${drawings.size} ${drawings.size === 1 ? "slice" : "slices"} …`, "busy");
+  enable();
+  try {
+    const followed = await server.follow(id, drawnFrame, contours);
+    if (cine.id !== id) return;
+    if (asked !== edition) return say("The drawing has changed: propagate it again.");
+    result = followed;
+    panel.show(cine, result);
+    say(`Followed through ${cine.frames} frames. Space plays; B blinks each frame with the drawn one warped onto it.`);
+  } catch (error) {
+    say(error.message, "wrong");
+  } finally {
+    busy = false;
+    refresh();
+  }
+}
+
+function blink() {
+  if (!result) return;
+  if (blinking) stopBlinking();
+  else blinking = setInterval(() => { warpedShown = !warpedShown; refresh(); }, BLINK);
+  refresh();
+}
+
+function stopBlinking() {
+  clearInterval(blinking);
+  blinking = null;
+  warpedShown = false;
+}
+
+function changeMotion() {
+  if (!result) return;
+  motion = MOTIONS[(MOTIONS.indexOf(motion) + 1) % MOTIONS.length];
+  refresh();
+}
+
+async function save(overwrite = false) {
+  const { id } = cine, { result: number } = result;
+  busy = true;
+  enable();
+  say("Saving …", "busy");
+  try {
+    const { folder, files } = await server.save(id, number, overwrite);
+    say(`Saved in ${folder}: ${files.join(", ")}`);
+  } catch (error) {
+    say(error.message, "wrong");
+    if (error.status === 409 && (await confirmed(`${error.message}: replace them?`, "Replace"))) await save(true);
+  } finally {
+    busy = false;
+    refresh();
+  }
+}
+
+function escape() {
+  if (!editor.open) return false;
+  editor.cancel();
+  say("The contour was not closed, and is dropped.");
+}
+
+function enter() {
+  if (!editor.open) return false;
+  if (!editor.close()) say("A contour needs three points or more.", "wrong");
+}
+
+const clicks = {
+  draw, propagate, blink, play, clear: clearSlice, field: changeMotion, save: () => save(), fit: () => scene.fit(),
+  load: () => element("mask").click(), "help-open": () => element("help").showModal(),
+};
+for (const [id, action] of Object.entries(clicks)) element(id).addEventListener("click", () => action());
+element("frame").addEventListener("input", ({ target }) => goTo(Number(target.value)));
+for (const id of ["brightness", "contrast"]) element(id).addEventListener("input", refresh);
+element("mask").addEventListener("change", ({ target }) => {
+  loadMask(target.files[0]);
+  target.value = ""; // so that the same file can be chosen again
+});
+onKeys({
+  " ": play, ArrowLeft: () => goTo(frame - 1), ArrowRight: () => goTo(frame + 1),
+  ArrowUp: () => goToSlice(slice + 1), ArrowDown: () => goToSlice(slice - 1),
+  d: draw, p: propagate, b: blink, f: changeMotion, 0: () => scene.fit(), "?": clicks["help-open"],
+  Enter: enter, Escape: escape, Delete: () => editor.removeTouched(), Backspace: () => editor.removeTouched(),
+});
+
+server.listCines().then((cines) => listCines(cines, open), (error) => say(error.message, "wrong"));

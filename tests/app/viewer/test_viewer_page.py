@@ -1,0 +1,249 @@
+"""The viewer in Chromium, as a reader uses it: what is judged is what is on the screen."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import uvicorn
+from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
+
+from app.follow import write_masks
+from app.viewer.contours import outline
+from app.viewer.server import WINDOW, make_app
+from transforms.cine import scale_intensity
+
+DRAWN, FOLLOWED, MOTION = (0xF0, 0xE4, 0x42), (0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00)
+
+
+@pytest.fixture(scope="module")
+def address(cines, registrar, tmp_path_factory):
+    """Of a server on a free port."""
+    app = make_app(cines.folder, registrar, tmp_path_factory.mktemp("results"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join(10)
+
+
+class Reader:
+    """Who looks at a page and has a mouse and a keyboard."""
+
+    def __init__(self, page, size):
+        self.page, self.size = page, size
+
+    def press(self, key, times=1):
+        for _ in range(times):
+            self.page.keyboard.press(key)
+
+    def status(self):
+        """The line at the bottom, once nothing is going on."""
+        return self.page.locator("#status:not(.busy)").inner_text()
+
+    def frame(self):
+        return int(self.page.locator("#time").inner_text().split()[1])
+
+    def go_to(self, frame):
+        self.page.locator("#frame").fill(str(frame))
+
+    def _scale(self):
+        """The stage, the scale of the image that fills it, and where the middle of its first pixel is."""
+        box = self.page.locator("#stage").bounding_box()
+        scale = min(box["width"] / self.size[1], box["height"] / self.size[0])
+        height, width = self.size
+        return box, scale, (box["width"] / 2 - (width - 1) / 2 * scale, box["height"] / 2 - (height - 1) / 2 * scale)
+
+    def click(self, x, y, **options):
+        """On a place of the image, in its pixels."""
+        box, scale, (left, top) = self._scale()
+        self.page.mouse.click(box["x"] + left + x * scale, box["y"] + top + y * scale, **options)
+
+    def draw(self, mask, points=14):
+        ring = outline(mask)[0]
+        for x, y in ring[np.linspace(0, len(ring), points, endpoint=False).astype(int)]:
+            self.click(x, y)
+
+    def see(self):
+        """What is on the stage, RGB."""
+        self.page.wait_for_timeout(120)  # for the next frame of the screen
+        return np.asarray(Image.open(io.BytesIO(self.page.locator("#stage").screenshot())).convert("RGB")).astype(int)
+
+    def at_pixels(self, seen):
+        """What was seen in the middle of each pixel of the image."""
+        _, scale, (left, top) = self._scale()
+        row, column = np.indices(self.size)
+        return seen[np.round(top + row * scale - 0.5).astype(int), np.round(left + column * scale - 0.5).astype(int)]
+
+    def enclosed(self, colour):
+        """Pixels of the image inside the line of a colour: (H, W) bool."""
+        seen = self.see()
+        line = binary_dilation(np.abs(seen - colour).sum(2) < 60, iterations=2)  # over gaps beside the points
+        return self.at_pixels(binary_erosion(binary_fill_holes(line), iterations=2))
+
+
+@pytest.fixture
+def reader(page, address, cines):
+    """At the first phantom's first slice, on the frame of end-diastole."""
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.click("#cines li:first-child button")
+    reader = Reader(page, cines.lumens.shape[2:])
+    page.locator("#status:has-text('2 slices, 10 frames')").wait_for()
+    assert page.locator("#slices [aria-pressed=true]").inner_text() == "0"
+    reader.go_to(cines.ed)
+    yield reader
+    # Chromium itself notes what the server refuses
+    assert [text for text in page.messages if not re.search("status of (409|422)", text)] == []
+    assert all(url.startswith((address, "data:")) for url in asked)
+
+
+def test_a_drawn_contour_is_followed(reader, cines, dice):
+    page, lumens, ed = reader.page, cines.lumens, cines.ed
+    page.click("#draw")
+    reader.draw(lumens[0, ed])
+    reader.press("Enter")
+    drawn = reader.enclosed(DRAWN)
+    assert dice(drawn, lumens[0, ed]) > 0.95
+    page.click("#propagate")
+    assert reader.status().startswith("Followed through 10 frames")
+    for frame in (0, 2, 4, 6, ed):
+        reader.go_to(frame)
+        assert dice(reader.enclosed(DRAWN if frame == ed else FOLLOWED), lumens[0, frame]) > 0.8, frame
+    reader.go_to(ed)
+    # what is drawn is what is measured: the pixels, whose area is in the panel
+    area = float(page.locator("#area").inner_text().removesuffix(" cm²"))
+    assert area == pytest.approx(drawn.sum() * np.prod(cines.stack.spacing) / 100, rel=0.04)
+    volume = lumens[0].sum((1, 2))
+    fraction = float(page.locator("#ef").inner_text().removesuffix(" %"))
+    assert fraction == pytest.approx(100 * (1 - volume.min() / volume.max()), abs=8)
+    assert page.locator("#extent").inner_text().startswith("Of one slice alone, of 2")
+    assert page.locator("#ed").inner_text() == f"frame {ed}"
+
+    # blink: fixed and warped frame by turns
+    reader.go_to(int(volume.argmin()))
+    frames, labels = set(), set()
+    reader.press("b")
+    end = time.monotonic() + 5
+    while min(len(labels), len(frames)) < 2 and time.monotonic() < end:
+        frames.add(reader.see()[100:].tobytes())
+        labels.add(page.locator("#shown").inner_text())
+    assert labels == {f"frame {volume.argmin()}", f"frame {ed} warped onto {volume.argmin()}"}
+    assert len(frames) > 1
+    reader.press("b")
+
+    # motion: arrows, grid, none
+    seen = []
+    for mode in ("off", "arrows", "grid", "off"):
+        assert page.locator("#field-mode").inner_text() == mode
+        seen.append(reader.see()[60:-60])
+        reader.press("f")
+    orange = [(np.abs(view - MOTION).sum(2) < 60).sum() for view in seen]
+    assert orange[1] > 100
+    assert (seen[2] != seen[1]).any()
+    assert (seen[2] != seen[0]).any()
+    assert np.array_equal(seen[3], seen[0])
+
+    # a click on the curve goes to that frame
+    box = page.locator("#curve .u-over").bounding_box()
+    page.mouse.click(box["x"] + 2, box["y"] + 40)
+    assert reader.frame() == 0
+    page.click("#save")
+    assert "CINESAX_300_masks.nii.gz" in reader.status()
+    page.click("#save")
+    page.locator("#question").wait_for()
+    page.click("#question-yes")
+    page.locator("#status:has-text('Saved in')").wait_for()
+
+
+def test_points_are_drawn_on_their_pixels_and_corrected(reader, cines):
+    page = reader.page
+    expected = 255 * scale_intensity(cines.stack.images[0], WINDOW)[cines.ed]
+    inside = (slice(12, -12), slice(12, -12))  # clear of the writing in the corners
+    assert np.abs(reader.at_pixels(reader.see())[..., 0] - expected)[inside].mean() < 3
+    corners = [(40, 30), (70, 30), (70, 60), (40, 60)]
+    reader.press("d")
+    for corner in corners:
+        reader.click(*corner)
+    reader.click(*corners[0])  # closes it
+    square = reader.enclosed(DRAWN).sum()
+    assert square > 0.9 * 30 * 30
+    box, scale, (left, top) = reader._scale()
+    screen = [(box["x"] + left + x * scale, box["y"] + top + y * scale) for x, y in [*corners, (90, 20)]]
+    page.mouse.move(*screen[1])
+    page.mouse.down()
+    page.mouse.move(*screen[4], steps=4)
+    page.mouse.up()
+    assert reader.enclosed(DRAWN).sum() > square + 100
+    reader.click(90, 20, button="right")  # a point less
+    triangle = reader.enclosed(DRAWN).sum()
+    assert triangle < 0.85 * square
+    reader.press("d")
+    reader.click(10, 10)
+    reader.press("Escape")
+    assert reader.enclosed(DRAWN).sum() == triangle
+    reader.click(40, 30, button="right")
+    assert reader.enclosed(DRAWN).sum() == 0
+    assert page.locator("#propagate").is_disabled()
+
+
+def test_keys(reader):
+    page = reader.page
+    reader.go_to(8)
+    reader.press("ArrowRight", 2)
+    assert reader.frame() == 0
+    reader.press("ArrowLeft", 3)
+    assert reader.frame() == 7
+    reader.press("ArrowUp", 2)
+    assert page.locator("#slices [aria-pressed=true]").inner_text() == "1"
+    reader.press("ArrowDown")
+    assert page.locator("#slices [aria-pressed=true]").inner_text() == "0"
+    before = reader.see()
+    reader.press("Space")
+    frames = {reader.frame() for _ in range(8) if page.wait_for_timeout(60) is None}
+    assert len(frames) > 2
+    reader.press("Space")
+    stopped = reader.frame()
+    page.wait_for_timeout(200)
+    assert reader.frame() == stopped
+    reader.go_to(7)
+    assert np.array_equal(reader.see(), before)
+    page.mouse.move(*(page.locator("#stage").bounding_box()[side] + 200 for side in "xy"))
+    page.mouse.wheel(0, -300)
+    assert (reader.see() != before).any()
+    reader.press("0")
+    assert np.array_equal(reader.see(), before)
+    reader.press("?")
+    assert page.locator("#help").is_visible()
+    reader.press("Escape")
+    assert not page.locator("#help").is_visible()
+
+
+def test_a_mask_is_loaded_and_errors_are_shown(reader, cines, dice, tmp_path):
+    page, ed = reader.page, cines.ed
+    masks = np.zeros_like(cines.lumens)
+    masks[:, ed] = cines.lumens[:, ed]
+    write_masks(tmp_path / "lumen.nii.gz", masks, cines.stack)
+    page.set_input_files("#mask", tmp_path / "lumen.nii.gz")
+    assert "drawn on 2 of 2 slices" in reader.status()
+    for number in (0, 1):
+        page.click(f"#slices button >> nth={number}")
+        assert dice(reader.enclosed(DRAWN), cines.lumens[number, ed]) > 0.97
+    reader.press("p")
+    assert reader.status().startswith("Followed")
+    assert page.locator("#extent").inner_text() == "Sum of discs over all 2 slices."
+    small = sitk.GetImageFromArray(np.ones((5, 6), np.uint8))
+    sitk.WriteImage(small, tmp_path / "small.nii.gz")
+    page.set_input_files("#mask", tmp_path / "small.nii.gz")
+    assert reader.status().startswith("small.nii.gz: one slice of 5x6 pixels")
+    assert "wrong" in page.locator("#status").get_attribute("class")

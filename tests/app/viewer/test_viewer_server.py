@@ -1,0 +1,274 @@
+"""The viewer's server, asked as the page asks it, and as nobody should."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.interpolate import RegularGridInterpolator
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from app import command_line
+from app.follow import write_masks
+from app.viewer.contours import enclosed, outline
+from app.viewer.server import KEPT, WINDOW, make_app, serve
+from transforms.cine import scale_intensity
+
+
+def client_of(folder, registrar, output_dir):
+    return TestClient(make_app(folder, registrar, output_dir), "http://127.0.0.1", raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(cines, registrar, tmp_path):
+    return client_of(cines.folder, registrar, tmp_path / "results")
+
+
+@pytest.fixture
+def cine(client):
+    """The address of the first phantom."""
+    return f"/api/cines/{client.get('/api/cines').json()[0]['id']}"
+
+
+def drawing_of(masks, frame):
+    contours = {str(number): [ring.tolist() for ring in outline(mask)] for number, mask in enumerate(masks)}
+    return {"frame": frame, "contours": {number: rings for number, rings in contours.items() if rings}}
+
+
+def circle(row, column, radius, points=200):
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    return np.stack([column + radius * np.cos(angle), row + radius * np.sin(angle)], 1).tolist()
+
+
+def test_a_contour_encloses_the_pixels_of_its_mask():
+    rng = np.random.default_rng(0)
+    for mask in rng.random((20, 12, 17)) > 0.5:  # with holes, islands, corners that touch, and pixels at the border
+        assert np.array_equal(enclosed(outline(mask), mask.shape), mask)
+    assert outline(np.zeros((5, 5), bool)) == []
+
+
+def test_outlines_of_discs_are_round():
+    row, column = np.indices((64, 64))
+    for radius in (6, 15.5, 25):
+        (ring,) = outline(np.hypot(row - 31.3, column - 30.6) < radius)
+        distance = np.hypot(*(ring - (30.6, 31.3)).T)
+        assert abs(distance.mean() - radius) < 0.15
+        assert distance.std() < 0.25
+
+
+def test_cines_are_found_and_described(client, cine, cines):
+    names = [item["name"] for item in client.get("/api/cines").json()]
+    assert names == [f"SCD_IMAGES_01/SCD{number:05d}01/CINESAX_300" for number in (1, 2, 3)]
+    slices, frames, height, width = cines.lumens.shape
+    assert client.get(cine).json() == {
+        "slices": slices,
+        "frames": frames,
+        "size": [height, width],
+        "spacing": list(cines.stack.spacing),
+        "times": cines.stack.times.tolist(),
+    }
+    sent = np.frombuffer(client.get(f"{cine}/slices/1/frames").content, np.uint8).reshape(frames, height, width)
+    assert np.array_equal(sent, np.round(255 * scale_intensity(cines.stack.images[1], WINDOW)))
+
+
+def test_nifti_cines_and_what_cannot_be_read(cines, registrar, tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(cines.stack.images[0]), tmp_path / "beat.nii.gz")
+    sitk.WriteImage(sitk.GetImageFromArray(cines.stack.images[0, 0]), tmp_path / "still.nii.gz")
+    (tmp_path / "broken.nii").write_bytes(b"no image")
+    (tmp_path / "out").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(cines.stack.images[0]), tmp_path / "out" / "masks.nii.gz")
+    client = client_of(tmp_path, registrar, tmp_path / "out")
+    ids = {item["name"]: item["id"] for item in client.get("/api/cines").json()}
+    assert list(ids) == ["beat.nii.gz", "broken.nii"]
+    refused = client.get(f"/api/cines/{ids['broken.nii']}")
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("broken.nii: cannot be read as NIfTI")
+    assert client.get(f"/api/cines/{ids['beat.nii.gz']}").json()["times"] is None
+    ring = circle(48, 56, 12)
+    numbers = client.post(
+        f"/api/cines/{ids['beat.nii.gz']}/follow", json={"frame": 0, "contours": {"0": [ring]}}
+    ).json()["numbers"]
+    assert numbers["ejection_fraction_percent"] is None
+
+
+def test_a_drawn_circle_is_the_pixels_whose_centres_it_holds(client, cine, cines):
+    slices, _, height, width = cines.lumens.shape
+    row, column = np.indices((height, width))
+    expected = np.hypot(row - 40.3, column - 61.8) < 17.2
+    drawing = {"frame": 3, "contours": {str(slices - 1): [circle(40.3, 61.8, 17.2)]}}
+    answer = client.post(f"{cine}/follow", json=drawing).json()
+    followed = answer["slices"][str(slices - 1)]
+    assert np.array_equal(enclosed(followed["contours"][3], (height, width)), expected)
+    assert followed["areas"][3] == pytest.approx(expected.sum() * np.prod(cines.stack.spacing))
+    assert followed["areas"][3] == pytest.approx(np.pi * 17.2**2 * np.prod(cines.stack.spacing), rel=0.01)
+
+
+def test_the_contour_follows_the_lumen(client, cine, cines, dice):
+    drawing = drawing_of(cines.lumens[:, cines.ed], cines.ed)
+    answer = client.post(f"{cine}/follow", json=drawing).json()
+    for number, followed in answer["slices"].items():
+        for rings, lumen in zip(followed["contours"], cines.lumens[int(number)], strict=True):
+            assert dice(enclosed(rings, lumen.shape), lumen) > 0.75
+    volume = cines.lumens.sum((0, 2, 3))
+    fraction = 100 * (1 - volume.min() / volume.max())
+    assert answer["numbers"]["ejection_fraction_percent"] == pytest.approx(fraction, abs=6)
+    assert max(answer["volume"]) == pytest.approx(answer["numbers"]["end_diastolic_volume_ml"], abs=0.01)
+
+
+def test_warped_frames_and_motion(client, cine, cines, registrar):
+    lumen, images, ed = cines.lumens[1], cines.stack.images[1], cines.ed
+    es = int(lumen.sum((1, 2)).argmin())
+    answer = client.post(f"{cine}/follow", json=drawing_of(cines.lumens[:, ed], ed)).json()
+    query = {"result": answer["result"]}
+    warped = np.frombuffer(client.get(f"{cine}/slices/1/warped", params=query).content, np.uint8).reshape(images.shape)
+    shown = np.round(255 * scale_intensity(images, WINDOW))
+    assert np.array_equal(warped[ed], shown[ed])
+    before, after = (np.abs(shown[es] - other)[lumen[ed]].mean() for other in (shown[ed], warped[es]))
+    assert after < 0.5 * before
+
+    start = np.indices(images.shape[1:])[:, :: answer["field_step"], :: answer["field_step"]].astype(float)
+    moved = np.frombuffer(client.get(f"{cine}/slices/1/field", params=query).content, "<f4")
+    now = start + moved.reshape(len(images), *start.shape)[es]
+    ddf = registrar.propagate(images, lumen[ed], ed).ddf[es]
+    axes = [np.arange(count) for count in ddf.shape[1:]]
+    whence = now + np.stack([RegularGridInterpolator(axes, part, "linear", False, None)(now.T).T for part in ddf])
+    assert np.abs(whence - start).max() < 0.05
+    assert np.abs(now - start).max() > 2
+
+
+def test_a_mask_is_loaded_as_it_is(client, cine, cines, tmp_path):
+    masks = np.zeros_like(cines.lumens)
+    masks[:, cines.ed] = cines.lumens[:, cines.ed]
+    masks[0, cines.ed, 3:6, 4:9] = True  # an island
+    write_masks(tmp_path / "lumen.nii.gz", masks, cines.stack)
+    body = (tmp_path / "lumen.nii.gz").read_bytes()
+    query = {"name": "lumen.nii.gz", "frame": cines.ed}
+    contours = client.post(f"{cine}/mask", params=query, content=body).json()
+    for number, mask in enumerate(masks[:, cines.ed]):
+        assert np.array_equal(enclosed(contours[str(number)], mask.shape), mask)
+    refused = client.post(f"{cine}/mask", params={**query, "frame": 0}, content=body)
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("lumen.nii.gz: ")
+    refused = client.post(f"{cine}/mask", params={**query, "name": "../../lumen.nii"}, content=b"none")
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("lumen.nii: cannot be read")
+
+
+RING = circle(48, 56, 12)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "message"),
+    [
+        ({"frame": 10, "contours": {"0": [RING]}}, "frame must be 0 to 9, got 10"),
+        ({"frame": -1, "contours": {"0": [RING]}}, "frame must be 0 to 9, got -1"),
+        ({"frame": 0, "contours": {"2": [RING]}}, "slice must be 0 to 1, got 2"),
+        ({"frame": 0, "contours": {}}, "nothing is drawn on any slice"),
+        ({"frame": 0, "contours": {"0": []}}, "slice 0: the contour encloses no pixel"),
+        ({"frame": 0, "contours": {"0": [[[5.1, 5.1], [5.4, 5.1], [5.4, 5.4]]]}}, "the contour encloses no pixel"),
+        ({"frame": 0, "contours": {"1": [circle(48, 100, 12)]}}, "slice 1: the contour leaves the image"),
+        ({"frame": 0, "contours": {"1": [[[1, 1], [2, 2]]]}}, "at least 3 items"),
+        ({"frame": 0, "contours": {"1": [[[1, 1], [2, "x"], [3, 4]]]}}, "contours, 1, 0, 1, 1: Input should be"),
+        ({"contours": {"1": [RING]}}, "frame: Field required"),
+        ([], "Input should be a valid"),
+    ],
+)
+def test_wrong_drawings_are_refused_in_words(client, cine, drawing, message):
+    answer = client.post(f"{cine}/follow", json=drawing)
+    assert answer.status_code == 422
+    assert message in answer.json()["detail"]
+
+
+def test_only_what_was_found_can_be_named(client, cine):
+    result = client.post(f"{cine}/follow", json={"frame": 0, "contours": {"0": [RING]}}).json()["result"]
+    missing = (
+        "/api/cines/none",
+        "/api/cines/..%2F..%2Fetc",
+        f"{cine}/slices/2/frames",
+        f"{cine}/slices/-1/frames",
+        f"{cine}/slices/1/warped?result={result}",  # not drawn
+        f"{cine}/slices/0/field?result={result + 1}",
+        f"{client.get('/api/cines').json()[1]['id']}/slices/0/field?result={result}",
+        "/../server.py",
+        "/docs",
+    )
+    for path in missing:
+        assert client.get(path).status_code == 404, path
+    assert client.get(f"{cine}/slices/one/frames").status_code == 422
+
+
+def test_other_sites_are_kept_out(client):
+    assert client.get("/", headers={"Origin": "http://127.0.0.1"}).status_code == 200
+    assert client.get("/", headers={"Origin": "https://elsewhere.org"}).status_code == 403
+    assert client.get("/", headers={"Host": "elsewhere.org"}).status_code == 400
+    assert client.get("/").headers["Cache-Control"] == "no-store"
+
+
+def test_two_requests_at_once(client, cine, cines):
+    drawings = [drawing_of(cines.lumens[:, frame], frame) for frame in (0, cines.ed)]
+    alone = [client.post(f"{cine}/follow", json=drawing).json() for drawing in drawings]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda drawing: client.post(f"{cine}/follow", json=drawing).json(), drawings))
+    for one, other in zip(alone, together, strict=True):
+        assert one.pop("result") != other.pop("result")
+        assert one == other
+
+
+def test_the_last_results_are_kept(client, cine):
+    drawing = {"frame": 0, "contours": {"0": [RING]}}
+    numbers = [client.post(f"{cine}/follow", json=drawing).json()["result"] for _ in range(KEPT + 1)]
+    found = [client.get(f"{cine}/slices/0/field?result={number}").status_code for number in numbers]
+    assert found == [404] + KEPT * [200]
+
+
+def test_saving_overwrites_nothing_unasked(client, cine, tmp_path):
+    result = client.post(f"{cine}/follow", json={"frame": 0, "contours": {"0": [RING]}}).json()["result"]
+    saved = client.post(f"{cine}/save", json={"result": result}).json()
+    folder = tmp_path / "results" / "SCD_IMAGES_01" / "SCD0000101"
+    assert saved["folder"] == str(folder)
+    assert sorted(saved["files"]) == sorted(path.name for path in folder.iterdir())
+    assert "CINESAX_300_numbers.json" in saved["files"]
+    (folder / "CINESAX_300_numbers.json").write_text("mine")
+    refused = client.post(f"{cine}/save", json={"result": result})
+    assert (refused.status_code, refused.json()["detail"]) == (409, f"there are results of this cine in {folder}")
+    assert (folder / "CINESAX_300_numbers.json").read_text() == "mine"
+    assert client.post(f"{cine}/save", json={"result": result, "overwrite": True}).status_code == 200
+    assert (folder / "CINESAX_300_numbers.json").read_text() != "mine"
+
+
+def test_the_command_serves_until_it_is_stopped(cines, tmp_path):
+    command = [sys.executable, "-m", "app.command_line", "view", cines.folder, "--port", "0", "--no-browser"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        assert re.fullmatch(r"viewer: http://127\.0\.0\.1:\d+ \(Ctrl\+C ends it\)\n", line)
+        with urllib.request.urlopen(f"{line.split()[1]}/api/cines") as answer:
+            assert len(json.load(answer)) == 3
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def test_the_command_says_what_is_wrong(cines, registrar, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="holds no cine"):
+        make_app(tmp_path, registrar, tmp_path / "results")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"port {port} cannot be used .*choose another by --port"):
+            serve(cines.folder, registrar, tmp_path, port, browser=False)
+    monkeypatch.delitem(sys.modules, "app.viewer.server")
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    result = CliRunner().invoke(command_line.app, ["view", str(cines.folder), "--no-browser"])
+    assert str(result.exception) == "the viewer needs fastapi: pip install 'monai-dirnet[viewer]'"
