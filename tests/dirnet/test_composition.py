@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from dirnet.composition import compose, invert
-from dirnet.layers import warp
+from dirnet.layers import sample, warp
 from transforms.phantom import Phantom
 
 SIZES = [(48, 64), (24, 20, 28)]
@@ -105,6 +105,16 @@ def test_type_gradient_and_batch():
     assert not inverse.requires_grad
     assert invert(ddf.bfloat16()).dtype == torch.float32
     torch.testing.assert_close(inverse[1:], invert(ddf[1:]), atol=2e-3, rtol=0)
+
+
+def test_at_some_places_alone():
+    ddf = smooth_ddf((16, 20), 2)
+    places = torch.tensor([[3, 4], [10, 17], [15, 0]])
+    expected = invert(ddf)[..., places[:, 0], places[:, 1]]
+    torch.testing.assert_close(invert(ddf, places), expected, atol=2e-3, rtol=0)
+    between = torch.tensor([[7.5, 9.25]])
+    there = between[None] + invert(ddf, between).mT
+    torch.testing.assert_close(there + sample(ddf, there).mT, between.expand(len(ddf), 1, 2), atol=2e-3, rtol=0)
 
 
 def test_fold_gives_the_best_found():

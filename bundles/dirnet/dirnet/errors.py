@@ -8,10 +8,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
 from monai.bundle import ConfigParser
+from torch.distributed import TCPStore
 
 __all__ = ["cause_of", "check_flag", "check_options", "show_cause_alone"]
 
@@ -69,11 +71,25 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not _fails_first():
+        return
     cause = cause_of(error)
     if isinstance(cause, ValueError | OSError) and not os.environ.get("DIRNET_TRACEBACK"):
         print(f"error: {cause}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)
+
+
+def _fails_first() -> bool:
+    """Whether no other process that torchrun has started with this one has failed before it.
+
+    A wrong input fails in all, and where one fails those that wait for it do: the first message is the one to read.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return True
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=10))
+    return store.add("dirnet/failed", 1) == 1
 
 
 def check_flag(value: bool, name: str) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "ThinPlateSplineTransformer",
     "bspline",
     "bspline_matrix",
+    "sample",
     "warp",
 ]
 
@@ -241,6 +242,15 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
     scale = torch.tensor([2.0 / n for n in reversed(size)], device=ddf.device)
     grid = torch.addcmul(_identity_grid(size, ddf.device), ddf.float().flip(1).movedim(1, -1), scale)
     return _sample(image, grid, mode)
+
+
+def sample(image: Tensor, places: Tensor) -> Tensor:
+    """Values of ``image`` (B, C, H, W[, D]) at places (B, N, dims) in pixels, in array order: (B, C, N), linearly,
+    with border padding; :func:`warp` at some points. Float32, or float64 where the image is."""
+    size = torch.tensor(image.shape[2:], device=places.device)
+    grid = ((2 * places.float() + 1) / size - 1).flip(-1)
+    grid = grid.unflatten(1, (-1, *[1] * (image.dim() - 3)))
+    return _sample(image, grid, "bilinear").flatten(2)
 
 
 class ThinPlateSplineTransformer(nn.Module):

@@ -22,7 +22,7 @@ from .layers import warp
 from .losses import ncc
 from .networks import DIRNet
 
-__all__ = ["SHIPPED_WEIGHTS", "Propagation", "Registrar", "Registration"]
+__all__ = ["SHIPPED_WEIGHTS", "Propagation", "Registrar", "Registration", "weights_file"]
 
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "models" / "model.pt"
 
@@ -134,13 +134,7 @@ class Registrar:
             FileNotFoundError: when there is no such file, or no weights in the folder.
             ValueError: when the file holds no weights of a DIRNet.
         """
-        path = SHIPPED_WEIGHTS if path is None else Path(path)
-        if path.is_dir():
-            found = [file for file in (path / "models" / "model.pt", path / "model.pt") if file.is_file()]
-            if not found:
-                raise FileNotFoundError(f"'{path}' holds no models/model.pt of a bundle and no model.pt of a training")
-            path = found[0]
-        return cls(load_network(path), device)
+        return cls(load_network(weights_file(path)), device)
 
     def register(self, moving: Image2D, fixed: Image2D) -> Registration:
         """Register one slice with another; see :func:`dirnet.images.as_image` for what may be given.
@@ -213,6 +207,21 @@ class Registrar:
             control_points = self.network.control_points(pairs)
         ddf = self.network.transformer(control_points, list(pairs.shape[2:]))
         return control_points.cpu(), ddf.cpu()
+
+
+def weights_file(path: str | Path | None = None) -> Path:
+    """The file that :meth:`Registrar.load` reads of a checkpoint, the folder of a training or a bundle's.
+
+    Raises:
+        FileNotFoundError: when there are no weights in the folder.
+    """
+    path = SHIPPED_WEIGHTS if path is None else Path(path)
+    if path.is_dir():
+        found = [file for file in (path / "models" / "model.pt", path / "model.pt") if file.is_file()]
+        if not found:
+            raise FileNotFoundError(f"'{path}' holds no models/model.pt of a bundle and no model.pt of a training")
+        path = found[0]
+    return path
 
 
 def _run_apart(moving: sitk.Image, fixed: sitk.Image) -> bool:

@@ -37,8 +37,8 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from ..composition import compose, invert
-from ..layers import warp
+from ..composition import invert
+from ..layers import sample, warp
 from .volumes import check_spacing
 
 __all__ = ["StrainCurves", "myocardial_ring", "strain_curves"]
@@ -149,20 +149,21 @@ def _follow(fields: Tensor, wall: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
         both are known: in the image, and not where the field folds.
     """
     window = _window(wall, reach=int(np.ceil(fields.abs().max().item())) + 2)
-    ring = torch.from_numpy(wall[window])
     fields = fields[(..., *window)]
-    inverse = invert(fields)
+    ring = torch.from_numpy(np.argwhere(wall[window]))
+    inverse = invert(fields, ring)
+    back = ring.float() + inverse.mT
     gradients = torch.stack(torch.gradient(fields, dim=(2, 3)), 2)
-    gradients = warp(gradients.flatten(1, 2), inverse).unflatten(1, (2, 2))[..., ring]
+    gradients = sample(gradients.flatten(1, 2), back).unflatten(1, (2, 2))
     gradients = np.moveaxis(gradients.double().numpy(), -1, 1) + np.eye(2)
-    places = np.argwhere(wall) + inverse[..., ring].double().numpy().swapaxes(1, 2)
+    returns = ((inverse + sample(fields, back)).square().sum(1) < MISS**2).numpy()
+    places = np.argwhere(wall) + inverse.double().numpy().swapaxes(1, 2)
     lands = ((places >= 0) & (places <= np.array(wall.shape) - 1)).all(-1)
-    returns = (compose(fields, inverse).norm(dim=1)[:, ring] < MISS).numpy()
     return places, gradients, lands & returns & (np.linalg.det(gradients) > 0)
 
 
 def _window(mask: np.ndarray, reach: int) -> tuple[slice, ...]:
-    """The rows and columns of a mask and ``reach`` pixels around: to invert a whole image takes ten times as long."""
+    """The rows and columns of a mask and ``reach`` pixels around, where alone the field is looked at."""
     return tuple(slice(max(0, where.min() - reach), where.max() + reach + 1) for where in np.nonzero(mask))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
@@ -112,7 +113,7 @@ class TrainingState:
     - ``model_final.pt``: the weights of the last iteration, when the training is complete.
 
     Attach it after the handlers that step the schedule and validate, so that it keeps what they left. What the training
-    was started with is kept beside these, as ``<name>.json``.
+    was started with is kept beside these, as ``<name>.json``. Of processes that train together only the first writes.
 
     Args:
         folder: where the files go.
@@ -150,7 +151,9 @@ class TrainingState:
     def attach(self, engine: Engine) -> None:
         if self.resume:
             self.load(engine)
-        else:
+        if idist.get_rank() > 0:
+            return
+        if not self.resume:
             engine.add_event_handler(Events.STARTED, self.start)
         self.validator.add_event_handler(Events.COMPLETED, self.keep_best)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.save)

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
-from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -44,6 +43,8 @@ def registration_loss(loss: Callable[[Mapping[str, Tensor], Tensor], Tensor]) ->
 class MeanScore(Metric):
     """Mean of a score over all registrations that have one; nan when none has.
 
+    Of processes that train together one validates alone: unlike Ignite's metrics this one waits for no other.
+
     Args:
         score: an evaluator's output to (B,) scores, nan where there is none.
     """
@@ -51,19 +52,16 @@ class MeanScore(Metric):
     def __init__(self, score: Callable[[Output], Tensor]) -> None:
         super().__init__(output_transform=score)
 
-    @reinit__is_reduced
     def reset(self) -> None:
         self.total = torch.zeros((), dtype=torch.float64)
         self.count = torch.zeros((), dtype=torch.float64)
 
-    @reinit__is_reduced
     def update(self, output: Tensor) -> None:
         scores = output.detach().double().cpu()
         scored = ~scores.isnan()
         self.total += scores[scored].sum()
         self.count += scored.sum()
 
-    @sync_all_reduce("total", "count")
     def compute(self) -> float:
         return (self.total / self.count).item() if self.count else float("nan")
 
