@@ -20,10 +20,15 @@ __all__ = [
     "ASSUMED_SPACING",
     "LoadCined",
     "contour_area",
+    "dicom_image",
     "fingerprint",
+    "one_structure",
     "rasterise",
     "read_contour",
+    "read_frames",
     "read_image",
+    "read_mask",
+    "scale_intensity",
 ]
 
 # UIDs of SCD break the standard's form, with a warning each
@@ -205,10 +210,21 @@ def read_mask(path: str | Path, size: tuple[int, ...]) -> np.ndarray:
     mask = read_image(path)[0]
     if mask.shape != tuple(size):
         raise ValueError(f"{path}: mask of {_size(mask)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
-    values = np.unique(mask[mask != 0])
-    if len(values) > 1:  # several structures, or soft edges: which pixels belong is not ours to guess
-        raise ValueError(f"{path}: expected the mask of one structure, 0 and one other value; found 0 and {values}")
-    return (mask != 0).astype(np.uint8)
+    return one_structure(mask, path).astype(np.uint8)
+
+
+def one_structure(mask: np.ndarray, name: str | Path) -> np.ndarray:
+    """Where a mask is not 0, bool.
+
+    Raises:
+        ValueError: when it has several values but 0: several structures, or soft edges, of which it is not ours to
+            guess what belongs; names ``name``.
+    """
+    inside = mask != 0
+    values = np.unique(mask[inside])
+    if len(values) > 1:
+        raise ValueError(f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {values}")
+    return inside
 
 
 def read_contour(path: str | Path, size: tuple[int, ...] | None = None) -> np.ndarray:

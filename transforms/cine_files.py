@@ -12,7 +12,7 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 
-from .cine import dicom_image, read_mask
+from .cine import dicom_image, one_structure, read_mask
 from .grids import on_grid, slice_grid
 from .segmentation_files import is_segmentation, read_segmentation
 
@@ -166,10 +166,7 @@ def _read_nifti_masks(path: Path, cine: CineStack) -> np.ndarray:
     elif slices == 1 and volume.GetSize() == (width, height, frames):  # (x, y, time), as the cine may have it
         volumes = [sitk.GetImageFromArray(array) for array in sitk.GetArrayFromImage(volume)]
     masks = np.stack([_on_slices(path, volume, cine) for volume in volumes], axis=1)
-    values = np.unique(masks[masks != 0])
-    if len(values) > 1:
-        raise ValueError(f"{path}: expected one structure, 0 and one other value; found 0 and {values}")
-    return masks != 0
+    return one_structure(masks, path)
 
 
 def _on_slices(path: Path, volume: sitk.Image, cine: CineStack) -> np.ndarray:

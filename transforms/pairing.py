@@ -11,7 +11,7 @@ from monai.data import CacheDataset
 from monai.transforms import Randomizable, Transform
 from torch.utils.data import Sampler
 
-__all__ = ["PairDataset", "PairPhasesd", "RandPhasesd", "RandTurnd", "RandWindowd", "RandomBatches"]
+__all__ = ["PairDataset", "PairPhasesd", "RandPhasesd", "RandTurnd", "RandWindowd", "RandomBatches", "check_shares"]
 
 
 def _pair(cine: Mapping[str, Any], moving: int, fixed: int) -> dict[str, Any]:
@@ -131,20 +131,31 @@ class PairDataset(CacheDataset):
 class RandomBatches(Sampler):
     """Batches of (item, seed) for :class:`PairDataset`, one an iteration, items drawn evenly.
 
-    Batch i follows from (seed, i) alone, so a training that starts again at ``start`` sees what an unbroken one sees.
+    Batch i follows from (seed, i) alone, so a training that starts again at ``start`` sees what an unbroken one sees,
+    and processes that take a share each see together what one alone would.
 
     Args:
         data_source: the dataset, for its length.
-        batch_size: pairs a batch.
+        batch_size: pairs a batch, of all processes together.
         iterations: batches in all.
         seed: of the draws.
+        rank: of this process among those that share each batch.
+        processes: their number.
+
+    Raises:
+        ValueError: as :func:`check_shares`.
     """
 
-    def __init__(self, data_source: Any, batch_size: int, iterations: int, seed: int) -> None:
+    def __init__(
+        self, data_source: Any, batch_size: int, iterations: int, seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        check_shares(batch_size, processes)
         self.data_source = data_source
         self.batch_size = batch_size
         self.iterations = iterations
         self.seed = seed
+        self.rank = rank
+        self.processes = processes
         self.start = 0
 
     def __len__(self) -> int:
@@ -155,4 +166,17 @@ class RandomBatches(Sampler):
             draw = np.random.default_rng((self.seed, iteration))
             items = draw.integers(len(self.data_source), size=self.batch_size)
             seeds = draw.integers(2**32, size=self.batch_size)
-            yield list(zip(items.tolist(), seeds.tolist(), strict=True))
+            batch = list(zip(items.tolist(), seeds.tolist(), strict=True))
+            yield batch[self.rank :: self.processes]
+
+
+def check_shares(batch_size: int, processes: int) -> None:
+    """
+    Raises:
+        ValueError: when processes that share a batch would not have equally many pairs.
+    """
+    if batch_size % processes:
+        raise ValueError(
+            f"batch_size must be a multiple of the number of processes, {processes}, which share each batch; "
+            f"got {batch_size}"
+        )

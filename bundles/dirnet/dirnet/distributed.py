@@ -116,7 +116,7 @@ class SharedBatchNorm(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        x = input.float()
+        x = input.to(torch.promote_types(input.dtype, torch.float32))  # of bfloat16 under autocast
         axes = [axis for axis in range(x.dim()) if axis != 1]
         var, mean = (moment.double() for moment in torch.var_mean(x, axes, correction=0))
         # in double precision the square of the mean may be added and taken away again
@@ -125,11 +125,11 @@ class SharedBatchNorm(_BatchNorm):
         with torch.no_grad():
             number = x.numel() // x.shape[1] * dist.get_world_size()
             self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean.float(), self.momentum)
-            self.running_var.lerp_((var * number / (number - 1)).float(), self.momentum)
+            self.running_mean.lerp_(mean.to(x.dtype), self.momentum)
+            self.running_var.lerp_((var * number / (number - 1)).to(x.dtype), self.momentum)
         shape = [1, -1] + [1] * (x.dim() - 2)
-        scale = self.weight * (var + self.eps).rsqrt().float()
-        return ((x - mean.float().view(shape)) * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
+        scale = self.weight * (var + self.eps).rsqrt().to(x.dtype)
+        return ((x - mean.to(x.dtype).view(shape)) * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
 
 
 class _Sum(torch.autograd.Function):

@@ -23,6 +23,8 @@ __all__ = [
     "ddf_from_image",
     "displacement_image",
     "folded_percent",
+    "index_to_mm",
+    "is_slice",
     "jacobian_determinant",
     "read_displacement",
     "write_displacement",
@@ -91,17 +93,17 @@ def displacement_image(ddf: Tensor | np.ndarray, fixed: sitk.Image, moving: sitk
         ValueError: when the DDF does not fit ``fixed``, or ``moving`` has another number of dimensions.
     """
     ddf = ddf.detach().cpu().double().numpy() if isinstance(ddf, Tensor) else np.asarray(ddf, np.float64)
-    dims = 2 if _is_slice(fixed) else fixed.GetDimension()
+    dims = 2 if is_slice(fixed) else fixed.GetDimension()
     expected = (dims, *fixed.GetSize()[:dims][::-1])
     if ddf.shape != expected:
         raise ValueError(f"expected a DDF of shape {expected} for a fixed image {fixed.GetSize()}, got {ddf.shape}")
-    if _is_slice(fixed):  # no step along the slice axis, which comes first in array order
+    if is_slice(fixed):  # no step along the slice axis, which comes first in array order
         ddf = np.concatenate([np.zeros_like(ddf[:1]), ddf])[:, None]
 
     moving = fixed if moving is None else moving
     offset = _offset(fixed, moving)
     steps = np.moveaxis(ddf[::-1], 0, -1)  # array order to x, y[, z]
-    image = sitk.GetImageFromArray(steps @ _index_to_mm(moving).T + offset, isVector=True)
+    image = sitk.GetImageFromArray(steps @ index_to_mm(moving).T + offset, isVector=True)
     image.CopyInformation(fixed)
     return image
 
@@ -128,9 +130,9 @@ def ddf_from_image(image: sitk.Image, moving: sitk.Image | None = None) -> np.nd
         )
     moving = image if moving is None else moving
     offset = _offset(image, moving)
-    steps = (sitk.GetArrayFromImage(image) - offset) @ np.linalg.inv(_index_to_mm(moving)).T
+    steps = (sitk.GetArrayFromImage(image) - offset) @ np.linalg.inv(index_to_mm(moving)).T
     ddf = np.ascontiguousarray(np.moveaxis(steps, -1, 0)[::-1])
-    if not _is_slice(image):
+    if not is_slice(image):
         return ddf
     if (leaves := np.abs(ddf[0]).max()) > 0.01:
         raise ValueError(
@@ -176,7 +178,7 @@ def write_displacement(
         )
     image = sitk.Cast(displacement_image(ddf, fixed, moving), sitk.sitkVectorFloat32)
     note = _NOTE
-    if _is_slice(fixed):
+    if is_slice(fixed):
         image, note = sitk.ZeroFluxNeumannPad(image, [0, 0, 0], [0, 0, 1]), _NOTE_SLICE
     image.SetMetaData("ITK_FileNotes", note)
     with write_aside(path) as aside:
@@ -198,11 +200,13 @@ def read_displacement(path: str | Path, moving: sitk.Image | None = None) -> np.
         raise ValueError(f"{path}: {error}") from error
 
 
-def _is_slice(image: sitk.Image) -> bool:
+def is_slice(image: sitk.Image) -> bool:
+    """Whether an image is one slice with a place in space, (W, H, 1)."""
     return image.GetDimension() == 3 and image.GetSize()[2] == 1
 
 
-def _index_to_mm(image: sitk.Image) -> np.ndarray:
+def index_to_mm(image: sitk.Image) -> np.ndarray:
+    """Matrix (dims, dims) from a step in index (x, y[, z]) to one in mm (LPS)."""
     dims = image.GetDimension()
     return np.reshape(image.GetDirection(), (dims, dims)) * image.GetSpacing()
 
@@ -213,4 +217,4 @@ def _offset(fixed: sitk.Image, moving: sitk.Image) -> np.ndarray:
         raise ValueError(f"fixed {fixed.GetSize()} and moving {moving.GetSize()} differ in dimensions")
     index = np.moveaxis(np.indices(fixed.GetSize()[::-1])[::-1], 0, -1)
     origins = np.subtract(moving.GetOrigin(), fixed.GetOrigin())
-    return index @ (_index_to_mm(moving) - _index_to_mm(fixed)).T + origins
+    return index @ (index_to_mm(moving) - index_to_mm(fixed)).T + origins

@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 from torch import Tensor
 
-from .fields import _index_to_mm, _is_slice, displacement_image
+from .fields import displacement_image, index_to_mm, is_slice
 from .files import write_aside
 from .layers import BOUNDARIES
 
@@ -62,19 +62,19 @@ def bspline_transform(
     if isinstance(control_points, Tensor):
         control_points = control_points.detach().cpu().double().numpy()
     points = np.asarray(control_points, np.float64)
-    dims = 2 if _is_slice(fixed) else fixed.GetDimension()
+    dims = 2 if is_slice(fixed) else fixed.GetDimension()
     spacings = [spacing] * dims if isinstance(spacing, int) else list(spacing)
     _check_reach(points, spacings, fixed.GetSize()[:dims][::-1])
 
     outside = [(0, 0), *[(order, order)] * dims]
     points = np.pad(points, outside) if boundary == "zero" else np.pad(points, outside, mode="edge")
     first = [(s - 1) / 2 - order * s for s in spacings]  # index of the first coefficient, in array order
-    if _is_slice(fixed):  # equal coefficients across one cell, whose middle is the slice
+    if is_slice(fixed):  # equal coefficients across one cell, whose middle is the slice
         points = np.concatenate([np.zeros_like(points[:1]), points])
         points = np.repeat(points[:, None], order + 1, axis=1)
         first, spacings = [-order / 2, *first], [1, *spacings]
 
-    coefficients = np.moveaxis(points[::-1], 0, -1) @ _index_to_mm(fixed).T
+    coefficients = np.moveaxis(points[::-1], 0, -1) @ index_to_mm(fixed).T
     images = []
     for component in range(coefficients.shape[-1]):
         image = sitk.GetImageFromArray(np.ascontiguousarray(coefficients[..., component]))
@@ -135,7 +135,7 @@ def _same_index(fixed: sitk.Image, moving: sitk.Image) -> sitk.AffineTransform:
     """From each physical point of ``fixed`` to the point of ``moving`` that has the same index."""
     if fixed.GetDimension() != moving.GetDimension():
         raise ValueError(f"fixed {fixed.GetSize()} and moving {moving.GetSize()} differ in dimensions")
-    matrix = _index_to_mm(moving) @ np.linalg.inv(_index_to_mm(fixed))
+    matrix = index_to_mm(moving) @ np.linalg.inv(index_to_mm(fixed))
     affine = sitk.AffineTransform(fixed.GetDimension())
     affine.SetMatrix(matrix.ravel().tolist())
     affine.SetTranslation((np.array(moving.GetOrigin()) - matrix @ fixed.GetOrigin()).tolist())

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor, nn
 
-from transforms.cine import scale_intensity
+from transforms.cine import one_structure, scale_intensity
 
 from .engines import bfloat16_pays
 from .exports import save_registration
@@ -174,7 +174,7 @@ class Registrar:
         """Carry a structure drawn on one frame to all others: each field straight from that frame, all in one pass.
 
         Args:
-            cine: (T, H, W) of one slice, such as :func:`transforms.cine.read_cine` gives.
+            cine: (T, H, W) of one slice, such as :func:`transforms.cine.read_frames` gives.
             mask: of the structure on ``frame``, (H, W) or a file; 0 and one other value.
             frame: index in time, from 0.
 
@@ -248,10 +248,7 @@ def _mask(mask: Image2D, shape: Sequence[int]) -> np.ndarray:
         raise ValueError(
             f"mask of {array.shape[0]}x{array.shape[1]}, images of {shape[0]}x{shape[1]} pixels (rows x columns)"
         )
-    values = np.unique(array[array != 0])
-    if len(values) > 1:
-        raise ValueError(f"expected the mask of one structure, 0 and one other value; found 0 and {values}")
-    return array != 0
+    return one_structure(array, "mask")
 
 
 def _warp_mask(mask: np.ndarray, ddf: Tensor) -> np.ndarray:
