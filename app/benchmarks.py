@@ -6,18 +6,30 @@ Medians of repeated calls, each part beside what it is compared with, in one run
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
 from monai.networks.blocks import Warp
 from rich.console import Console
 from rich.table import Table
 from torch.utils.benchmark import Timer
 
+from app.experiments.cine_scores import read_patients
+from app.follow import follow, save, write_masks
 from dirnet.engines import RegistrationInferer, bfloat16_pays
 from dirnet.layers import BSplineTransformer, BSplineWarp
 from dirnet.losses import FoldingLoss, RegistrationLoss
 from dirnet.networks import DIRNet
+from dirnet.registrar import Registrar
+from transforms.cine_files import read_cine_stack, read_drawn
+from transforms.phantom import write_scd
+from transforms.records import read_records
 
 SIZE = 256
 
@@ -35,12 +47,14 @@ def main() -> None:
     table = Table(title=f"{SIZE}x{SIZE}, {channels} channels, {options.threads} threads")
     for heading in ("part", "batch", "median, ms", "IQR, ms", "ratio to the line above"):
         table.add_column(heading, justify="left" if heading == "part" else "right")
+    folder = tempfile.TemporaryDirectory()
     for group in (
         registration(1, channels),
         registration(32, channels),
         training(channels),
         layers(backward=False),
         layers(backward=True),
+        whole_cine(Path(folder.name), options.threads),
     ):
         previous = None
         for name, batch, call in group:
@@ -51,6 +65,7 @@ def main() -> None:
             table.add_row(name, str(batch), f"{measured.median * 1e3:.2f}", f"{measured.iqr * 1e3:.2f}", ratio)
             previous = measured.median
         table.add_section()
+    folder.cleanup()
     Console().print(table)
 
 
@@ -110,6 +125,32 @@ def layers(backward: bool, batch: int = 32, spacing: int = 16) -> list[Line]:
         (f"spline + MONAI's Warp, {passes}", batch, call(lambda: warp(moving, spline(points)))),
         (f"BSplineWarp, {passes}", batch, call(lambda: direct(points, moving))),
     ]
+
+
+def whole_cine(folder: Path, threads: int, slices: int = 12) -> list[Line]:
+    """``dirnet propagate`` of a phantom drawn on all its slices, with the shipped weights: from DICOM files to all
+    results, in this process and as a command with Python's start."""
+    write_scd(folder / "data", size=(SIZE, SIZE), patients=3, slices=slices)
+    patient = read_patients(read_records(folder / "data", ""))[0][0]
+    series, drawn, frame = patient.cine.files[0][0].parent, folder / "drawn.nii.gz", patient.ed
+    masks = np.zeros(patient.cine.images.shape, bool)
+    masks[:, frame] = patient.drawn["ed"]
+    write_masks(drawn, masks, patient.cine)
+
+    def call() -> None:
+        cine = read_cine_stack(series)
+        followed = follow(Registrar.load(), cine, read_drawn(drawn, cine, frame), frame)
+        save(followed, folder / "results", "cine", overwrite=True)
+
+    command = [sys.executable, "-m", "app.command_line", "propagate", series, drawn, "--frame", str(frame)]
+    command += ["--output_dir", folder / "results", "--force"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+
+    def start() -> None:
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+
+    name = f"propagate, {masks.shape[1]} frames x {slices} slices, files to files"
+    return [(f"{name}, warm", 1, call), (f"{name}, as a command", 1, start)]
 
 
 if __name__ == "__main__":

@@ -22,10 +22,9 @@ from dirnet.cine import (
     strain_curves,
     ventricular_function,
     volume_curve,
-    write_table,
 )
 from dirnet.dicom_files import write_segmentation
-from dirnet.files import refuse_overwriting, write_aside
+from dirnet.files import refuse_overwriting, write_aside, write_csv
 from dirnet.handlers import save_picture
 from dirnet.registrar import Propagation, Registrar
 from transforms.cine import scale_intensity
@@ -140,7 +139,7 @@ def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -
     write_masks(paths["masks.nii.gz"], followed.masks, cine)
     drawn_areas = {number: followed.areas[number] for number in followed.slices}
     ml = None if followed.volume is None else followed.volume.ml
-    write_table(paths["cycle.csv"], cine_table(drawn_areas, ml, followed.strains, cine.times))
+    write_csv(paths["cycle.csv"], cine_table(drawn_areas, ml, followed.strains, cine.times))
     with write_aside(paths["numbers.json"]) as path:
         path.write_text(json.dumps(followed.numbers, indent=1) + "\n")
     if ml is not None:

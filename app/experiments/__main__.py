@@ -1,4 +1,4 @@
-"""The paper's experiments: ``python -m app.experiments table1`` and ``python -m app.experiments mnist``."""
+"""The paper's experiments, ``table1`` and ``mnist``, and ``cines``: ``python -m app.experiments table1``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from app import terminal
 
-from . import methods, mnist, table1
+from . import cines, methods, mnist, table1
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -66,6 +66,31 @@ def mnist_command(
     Example: python -m app.experiments mnist --dataset_dir ~/data/mnist
     """
     mnist.run(dataset_dir, output_dir, iterations, mnist.choose(digits), seed)
+
+
+@app.command("cines")
+def cines_command(
+    dataset_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset_dir",
+            envvar="SCD_DIR",
+            help="Folder in SCD's layout, or a datalist JSON; without it, the beating-heart phantom.",
+        ),
+    ] = None,
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Results; those there are replaced.")] = Path(
+        "runs/cines"
+    ),
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="A model.pt, or the folder of a training or a bundle; by default the shipped."),
+    ] = None,
+) -> None:
+    """Carry the lumen drawn at end-diastole through each patient's whole cine, and judge it at end-systole.
+
+    Example: python -m app.experiments cines --dataset_dir ~/data/scd
+    """
+    cines.run(dataset_dir or None, output_dir, weights)
 
 
 def main() -> None:

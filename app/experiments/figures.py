@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dirnet.handlers import window_around
 
-__all__ = ["boxes", "comparison", "curve_of", "curves", "motion"]
+__all__ = ["boxes", "comparison", "contours", "curve_of", "curves", "motion", "volumes"]
 
 # Okabe and Ito's, which differ in lightness too; with five kinds of line no two of forty look the same
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000", "#999999")
@@ -129,4 +130,66 @@ def comparison(cases: Sequence[Mapping[str, Any]], crop: int = 128) -> Figure:
     for ax, heading in zip(axes[0], headings, strict=True):
         ax.set_title(textwrap.fill(heading, 20), fontsize=8)
     figure.colorbar(heat, ax=axes[:, -1], shrink=0.8, label="absolute difference")
+    return figure
+
+
+def volumes(patients: Sequence[Mapping[str, Any]]) -> Figure:
+    """Volume curves of patients, an axis each.
+
+    Args:
+        patients: ``title``; ``curves``, (T,) in ml by way's title; ``drawn``, ml by frame; and ``es_found``, the
+            end-systolic frame of the first curve.
+    """
+    columns = min(3, len(patients))
+    rows = -(-len(patients) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.6 * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, patient in zip(axes, patients, strict=False):
+        for number, (name, ml) in enumerate(patient["curves"].items()):
+            ax.plot(ml, label=name, linewidth=1.4, **_style(number))
+        frames = list(patient["drawn"])
+        ax.plot(frames, list(patient["drawn"].values()), "k*", markersize=9, label="drawn, ED and ES")
+        ax.axvline(frames[-1], color="0.3", linewidth=0.8, linestyle=":", label="ES as annotated")
+        ax.axvline(patient["es_found"], linewidth=0.8, label=f"ES found, {next(iter(patient['curves']))}", **_style(0))
+        ax.set_ylim(0, 1.08 * ax.get_ylim()[1])  # cut off below, a heart looks stronger than it is
+        ax.set_title(patient["title"], fontsize=9)
+        ax.set_xlabel("frame", fontsize=8)
+        ax.grid(alpha=0.3)
+    for ax in axes[len(patients) :]:
+        ax.axis("off")
+    figure.supylabel("volume of the slices drawn at ED and ES, ml", fontsize=9)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def contours(patients: Sequence[Mapping[str, Any]], crop: int = 96) -> Figure:
+    """A row a patient: end-systolic frames with the lumen drawn there, as found, and as it was at end-diastole.
+
+    Args:
+        patients: ``title``; ``slices``, each with a ``title``, the ``image`` (H, W) and masks (H, W) ``start``,
+            ``drawn``, and ``found``, by way's title.
+        crop: side in pixels of the square around the lumen at end-diastole that is shown.
+    """
+    columns = max(len(patient["slices"]) for patient in patients)
+    figure = Figure(figsize=(1.9 * columns + 0.3, 2.1 * len(patients) + 0.4), layout="constrained")
+    axes = figure.subplots(len(patients), columns, squeeze=False)
+    lines = {"drawn at ED": ("#FFFFFF", ":"), "drawn at ES": ("#F0E442", "-")}
+    for row, patient in zip(axes, patients, strict=True):
+        row[0].set_ylabel(patient["title"], fontsize=8)
+        for ax, part in zip(row, patient["slices"], strict=True):
+            window = window_around(part["start"], part["image"].shape, crop)
+            image = part["image"][window]
+            ax.imshow(image, cmap="gray", vmin=image.min(), vmax=np.percentile(image, 99), interpolation="nearest")
+            masks = {"drawn at ED": part["start"], "drawn at ES": part["drawn"]}
+            for (name, found), style in zip(part["found"].items(), (("#56B4E9", "-"), ("#CC79A7", "--")), strict=False):
+                masks[name], lines[name] = found, style
+            for name, mask in masks.items():
+                if mask[window].any():
+                    colour, dash = lines[name]
+                    ax.contour(mask[window], levels=[0.5], colors=colour, linestyles=dash, linewidths=1)
+            ax.set(xticks=[], yticks=[])
+            ax.set_title(part["title"], fontsize=7)
+    handles = [Line2D([], [], color=colour, linestyle=dash, label=name) for name, (colour, dash) in lines.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, facecolor="0.4", labelcolor="white")
     return figure

@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from dirnet.engines import RegistrationInferer
+from dirnet.files import write_csv
 from dirnet.handlers import load_weights, save_picture
 from dirnet.losses import ncc
 from dirnet.networks import DIRNet
@@ -139,8 +140,8 @@ def _write_results(results: Mapping[int, Mapping[str, Any]], folder: Path, about
             row[f"sharpness_{state}"] = sharpness(result[state])
         rows.append({**row, "sharpness_fixed": sharpness(result["fixed"])})
     summary = pd.DataFrame(rows)
-    outputs.write_csv(folder / "registrations.csv", registrations)
-    outputs.write_csv(folder / "mnist.csv", summary)
+    write_csv(folder / "registrations.csv", registrations)
+    write_csv(folder / "mnist.csv", summary)
     sections = [report.Section("Registration of the test digits", _table(summary), NOTE)]
     outputs.write_markdown(folder / "mnist.md", "MNIST, again", INTRODUCTION, sections, about)
 

@@ -1,4 +1,4 @@
-"""What the experiments' results have in common: settings, CSV and Markdown."""
+"""What the experiments' results have in common: settings and Markdown."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from dirnet.files import write_aside
 
 from . import report, tables
 
-__all__ = ["keep_settings", "write_csv", "write_markdown"]
+__all__ = ["keep_settings", "write_markdown"]
 
 
 def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -31,11 +29,6 @@ def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     changes = [f"{key} {before.get(key)!r} (now {now!r})" for key, now in settings.items() if before.get(key) != now]
     if changes:
         raise ValueError(f"{path} is of an experiment with other settings: {', '.join(changes)}; choose another folder")
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    with write_aside(path) as aside:
-        table.to_csv(aside, index=False, float_format="%.6g")
 
 
 def write_markdown(

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from dirnet.files import write_aside
+from dirnet.files import write_aside, write_csv
 from dirnet.handlers import save_picture
 from transforms.phantom import write_scd
 from transforms.records import read_records, records_of_split, with_ed_and_es
@@ -153,9 +153,9 @@ class Results:
         folder, sections = self.place.output_dir, self.sections()
         options = f"--iterations {self.place.iterations} --seed {self.place.seed} --rows {','.join(self.titles)}"
         about = {"command": f"python -m app.experiments table1 {data}{options}", **self.machines()}
-        outputs.write_csv(folder / "registrations.csv", _stack(self.registrations))
-        outputs.write_csv(folder / "table1.csv", _stack(self.summaries).reset_index())
-        outputs.write_csv(folder / "tests.csv", self.comparison)
+        write_csv(folder / "registrations.csv", _stack(self.registrations))
+        write_csv(folder / "table1.csv", _stack(self.summaries).reset_index())
+        write_csv(folder / "tests.csv", self.comparison)
         outputs.write_markdown(folder / "table1.md", "Table 1, again", texts.DATA, sections, about)
         cases = self.cases()
         captions = self.write_figures(folder / "figures", cases)

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
+
 from .errors import check_flag
 
-__all__ = ["refuse_overwriting", "write_aside"]
+__all__ = ["refuse_overwriting", "write_aside", "write_csv"]
 
 
 @contextmanager
@@ -30,6 +32,12 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table with six digits, whole or not at all; what is nan is left empty."""
+    with write_aside(path) as aside:
+        table.to_csv(aside, index=False, float_format="%.6g")
 
 
 def refuse_overwriting(*paths: str | Path, overwrite: bool = False) -> None:

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dirnet.cine import StrainCurves, cine_table, write_table
+from dirnet.cine import StrainCurves, cine_table
+from dirnet.files import write_csv
 
 NAN = np.nan
 
@@ -12,7 +13,7 @@ def test_numbers_of_the_file_are_those_of_the_arrays(tmp_path):
     areas = {3: rng.random(5) * 2000, 7: np.array([NAN, 1234.5678, 0, 4.5, NAN])}
     ml, times = rng.random(5) * 150, np.arange(5) * 43.75
     strain = StrainCurves(-rng.random(5) * 20, rng.random(5) * 40, np.ones(5))
-    write_table(tmp_path / "new" / "cine.csv", cine_table(areas, ml, {3: strain}, times))
+    write_csv(tmp_path / "new" / "cine.csv", cine_table(areas, ml, {3: strain}, times))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["cine.csv"]
     table = pd.read_csv(tmp_path / "new" / "cine.csv")
     expected = {
@@ -51,5 +52,5 @@ def test_file_is_whole_or_not_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_table(tmp_path / "cine.csv", cine_table({0: [1.0]}))
+        write_csv(tmp_path / "cine.csv", cine_table({0: [1.0]}))
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ could not be measured is nan, and stays nan in whatever is computed from it. For
 
 from .pictures import curve_figure, save_animation
 from .strain import StrainCurves, myocardial_ring, strain_curves
-from .table import cine_table, write_table
+from .table import cine_table
 from .volumes import VentricularFunction, VolumeCurve, areas, ventricular_function, volume_curve
 
 __all__ = [
@@ -21,5 +21,4 @@ __all__ = [
     "strain_curves",
     "ventricular_function",
     "volume_curve",
-    "write_table",
 ]

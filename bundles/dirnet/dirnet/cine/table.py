@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ..files import write_aside
 from .strain import StrainCurves
 
-__all__ = ["cine_table", "write_table"]
+__all__ = ["cine_table"]
 
 
 def cine_table(
@@ -49,9 +47,3 @@ def cine_table(
     table = pd.DataFrame({name: np.asarray(curve, float) for name, curve in columns.items()})
     table.insert(0, "frame", np.arange(len(table)))
     return table
-
-
-def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV with six digits, whole or not at all; what is nan is left empty."""
-    with write_aside(path) as aside:
-        table.to_csv(aside, index=False, float_format="%.6g")

@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..fields import folded_percent
-from ..files import refuse_overwriting, write_aside
+from ..files import refuse_overwriting, write_aside, write_csv
 from ..losses import ncc
 from ..metrics import dice, surface_scores
 
@@ -139,8 +139,7 @@ class RegistrationTable:
     def finish(self, engine: Engine) -> None:
         table = pd.DataFrame(self.rows)
         self.summary = summarise(table, self.about)
-        with write_aside(self.rows_file) as path:
-            table.to_csv(path, index=False, float_format="%.6g")
+        write_csv(self.rows_file, table)
         with write_aside(self.summary_file) as path:
             path.write_text(json.dumps(self.summary, indent=1) + "\n")
         show(self.summary, Console(width=max(100, Console().width)))  # narrower tables lose their numbers
