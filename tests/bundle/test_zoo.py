@@ -47,13 +47,25 @@ def test_exported_torchscript_gives_the_same_field_at_any_size(files, bundle, ne
         torch.testing.assert_close(exported(pair), network(pair), atol=1e-4, rtol=0)
 
 
-def test_exported_onnx_gives_the_same_field(files, bundle, network, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"args_file": "onnx_export.json"}], ids=["of one size", "of any size"])
+def test_exported_onnx_gives_the_same_field(files, bundle, network, tmp_path, options):
     checkpoint = str(bundle / "models" / "model.pt")
-    onnx_export("network_def", filepath=str(tmp_path / "model.onnx"), ckpt_file=checkpoint, **files)
+    options = {name: str(bundle / "configs" / value) for name, value in options.items()}
+    onnx_export("network_def", filepath=str(tmp_path / "model.onnx"), ckpt_file=checkpoint, **files, **options)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    pair = torch.rand(1, 2, 256, 256)
-    (field,) = session.run(None, {session.get_inputs()[0].name: pair.numpy()})
-    np.testing.assert_allclose(field, network(pair).detach().numpy(), atol=1e-4)
+    for shape in [(1, 2, 256, 256), *([(3, 2, 100, 77)] if options else [])]:
+        pair = torch.rand(shape)
+        (field,) = session.run(None, {session.get_inputs()[0].name: pair.numpy()})
+        np.testing.assert_allclose(field, network(pair).detach().numpy(), atol=1e-4)
+
+
+def test_exported_program_gives_the_same_field_at_any_size(run, network, tmp_path):
+    result = run("inference", "--run_id", "export", "--filepath", tmp_path / "model.pt2")
+    assert result.returncode == 0, result.stderr[-3000:]
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    for shape in ((1, 2, 256, 256), (3, 2, 100, 77)):
+        pair = torch.rand(shape)
+        torch.testing.assert_close(program(pair), network(pair), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("config", "kind"), [("train", "train"), ("evaluate", "infer"), ("inference", "infer")])

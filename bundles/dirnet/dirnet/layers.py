@@ -86,6 +86,9 @@ def _check_control_points(control_points: Tensor, spacing: list[int], size: list
         )
     if len(size) != dims:
         raise ValueError(f"a {dims}-D field needs {dims} sizes, got {size}")
+    if not torch.jit.is_scripting():  # noqa: SIM102 (TorchScript must not see what follows)
+        if torch.compiler.is_exporting():
+            return  # of sizes that are known only when it runs
     for axis in range(dims):
         if size[axis] > control_points.shape[axis + 2] * spacing[axis]:
             raise ValueError(

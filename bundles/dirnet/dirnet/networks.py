@@ -174,8 +174,7 @@ class DIRNet(nn.Module):
         padding: list[int] = []
         for axis in range(len(size) - 1, -1, -1):
             padding += [0, -size[axis] % self.spacing]
-        if max(padding) > 0:
-            pair = F.pad(pair, padding)
+        pair = F.pad(pair, padding)  # whether or not it is by 0: an exported network takes any size
         return self.regressor(pair).float()
 
     def forward(self, pair: Tensor) -> Tensor:
