@@ -104,6 +104,10 @@ class DIRNetApp(MONAILabelApp):
             label = self.datastore().save_label(image, file, tag, {"model": request["model"], "params": params})
         return {"label": label, "tag": tag, "file": file, "params": params}
 
+    def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """MONAI Label's, of all images or those that ``images`` lists; its default asks for several GPUs."""
+        return super().batch_infer({"multi_gpu": False, **request}, datastore)
+
     def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         raise WrongRequest("this app has no whole-slide images", status=404)
 

@@ -86,6 +86,32 @@ def test_a_series_is_propagated_from_the_label_saved_for_it(client, cines, tmp_p
     assert len(numbers["volume_ml"]) == PHASES
 
 
+def test_an_image_that_is_sent_along_or_in_a_session(client, server, cines, drawn):
+    expected = read(client.infer("propagate", "one", {}, label_in=str(drawn["one"]))[0])
+    session = client.create_session(str(cines.folder / "one.nii.gz"))["session_id"]
+    image, _ = client.infer("propagate", "", {}, label_in=str(drawn["one"]), session_id=session)
+    assert np.array_equal(read(image), expected)
+    image, _ = client.infer("propagate", "", {}, label_in=str(drawn["one"]), file=str(cines.folder / "one.nii.gz"))
+    assert np.array_equal(read(image), expected)
+    answer = requests.post(f"{server.url}/infer/propagate", params={"session_id": "../x"})
+    assert answer.status_code == 422
+
+
+def test_a_batch_propagates_every_label(client, server, cines, drawn):
+    client.save_label("two", str(drawn["two"]))
+    answer = requests.post(f"{server.url}/batch/infer/propagate", json={"images": ["two"], "label_tag": "propagated"})
+    assert answer.ok, answer.text
+    for _ in range(120):
+        status = requests.get(f"{server.url}/batch/infer/").json()
+        if status["status"] not in ("SUBMITTED", "RUNNING"):
+            break
+        time.sleep(0.5)
+    assert status["status"] == "DONE", "\n".join(status["details"])
+    masks = read(client.download_label("two", "propagated")) > 0
+    assert masks.any((1, 2)).all()
+    requests.delete(f"{server.url}/datastore/label", params={"id": "two", "tag": "final"})
+
+
 def test_two_frames_are_registered(client, cines):
     params = {"fixed": "two", "moving_frame": 0, "fixed_frame": 4}
     image, result = client.infer("register", "two", params)
