@@ -23,15 +23,24 @@ def bundle() -> Path:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess]:
-    """``run("train", "--iterations", 5, ...)``: a config of the bundle, away from the user's data and cache."""
+    """``run("train", "--iterations", 5, ...)``: a config of the bundle, away from the user's data and cache.
+
+    With ``processes`` it is the training on several GPUs, of which these processes have none.
+    """
     home = tmp_path_factory.mktemp("home")
     environment = {key: value for key, value in os.environ.items() if key != "SCD_DIR"}
     environment |= {"XDG_CACHE_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def run(
-        config: str, *options: object, cwd: Path = home, env: dict[str, str] | None = None
+        config: str, *options: object, cwd: Path = home, env: dict[str, str] | None = None, processes: int = 0
     ) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", BUNDLE / "configs" / f"{config}.json"]
+        files: object = BUNDLE / "configs" / f"{config}.json"
+        command = [sys.executable]
+        if processes:
+            files = [str(files), str(BUNDLE / "configs" / "multi_gpu_train.json")]
+            command += ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={processes}"]
+            env = {"CUDA_VISIBLE_DEVICES": ""} | (env or {})
+        command += ["-m", "monai.bundle", "run", "--config_file", str(files)]
         result = subprocess.run(
             [str(part) for part in [*command, *options]],
             cwd=cwd,

@@ -174,6 +174,18 @@ def test_batch_follows_from_seed_and_number_alone():
     assert batches(seed=6) != whole
 
 
+def test_processes_share_the_batches_of_one():
+    def batches(**share):
+        return list(RandomBatches(range(7), batch_size=6, iterations=5, seed=0, **share))
+
+    shares = [batches(rank=rank, processes=3) for rank in range(3)]
+    for whole, parts in zip(batches(), zip(*shares, strict=True), strict=True):
+        assert [len(part) for part in parts] == [2, 2, 2]
+        assert sorted(whole) == sorted(item for part in parts for item in part)
+    with pytest.raises(ValueError, match=r"multiple of the number of processes, 4.*got 6"):
+        batches(rank=0, processes=4)
+
+
 def test_items_are_drawn_evenly():
     sampler = RandomBatches(range(5), batch_size=10, iterations=100, seed=0)
     drawn = Counter(index for batch in sampler for index, _ in batch)

@@ -7,6 +7,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
@@ -17,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from .losses import RegistrationLoss
 from .networks import DIRNet
 
-__all__ = ["BatchLoss", "DistributedNetwork", "SharedBatchNorm", "local_device", "start"]
+__all__ = ["BatchLoss", "DistributedNetwork", "SharedBatchNorm", "local_device", "start", "stop"]
 
 # the others wait so long while the first process reads the data or validates; when it fails, torchrun ends them at once
 PATIENCE = timedelta(hours=2)
@@ -52,6 +53,13 @@ def start(device: torch.device | str) -> None:
         dist.init_process_group("gloo", timeout=PATIENCE)
     if dist.get_rank() > 0:
         logging.disable(logging.ERROR)
+
+
+def stop() -> None:
+    """Leave the other processes when all of them have come here."""
+    dist.barrier()
+    dist.destroy_process_group()
+    idist.sync()  # Ignite would go on to ask the group for its rank
 
 
 class DistributedNetwork(DistributedDataParallel):
@@ -106,7 +114,7 @@ class SharedBatchNorm(_BatchNorm):
     """
 
     def __init__(self, norm: _BatchNorm) -> None:
-        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        super().__init__(norm.num_features, norm.eps, norm.momentum, dtype=norm.weight.dtype)
         self.load_state_dict(norm.state_dict())
         self.train(norm.training)
 

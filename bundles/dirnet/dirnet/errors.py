@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 
 from monai.bundle import ConfigParser
-from torch.distributed import TCPStore
 
 __all__ = ["cause_of", "check_flag", "check_options", "show_cause_alone"]
 
@@ -87,6 +86,8 @@ def _fails_first() -> bool:
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return True
+    from torch.distributed import TCPStore  # which not every build of PyTorch has
+
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=10))
     return store.add("dirnet/failed", 1) == 1
