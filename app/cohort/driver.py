@@ -1,0 +1,261 @@
+"""Hands studies to workers, sees that each is done once, and outlives the workers."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from dirnet.registrar import Registrar, weights_file
+
+from .cluster import Share, connect, share_out
+from .records import Row, check_settings, new_folder, publish, read_records, sweep, write_table
+from .studies import INPUTS, Study
+from .worker import AT_ONCE, Worker
+
+__all__ = ["Outcome", "run"]
+
+DEATHS = 3  # of workers: once with others in it, then with this study alone
+STARTS = 3  # of a worker that dies before it is ready
+
+
+@dataclass
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        table: with all records.
+        studies: of the table of studies.
+        records: by id; of this run and of those before.
+        now: ids of what was done, or failed, in this run.
+        failed: how many of these failed.
+        seconds: since the first worker was ready.
+        deaths: of workers.
+        stopped: whether it was interrupted.
+    """
+
+    table: Path
+    studies: int
+    records: dict[str, Row]
+    now: list[str] = field(default_factory=list)
+    failed: int = 0
+    seconds: float = 0.0
+    deaths: int = 0
+    stopped: bool = False
+
+
+# after each study, and when workers come and go: how many are at work
+Report = Callable[[Outcome, int], None]
+
+
+def run(
+    studies: Sequence[Study],
+    output_dir: Path,
+    weights: Path | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    retry_failed: bool = False,
+    report: Report = lambda outcome, workers: None,
+) -> Outcome:
+    """Do those studies that are not done, and write ``<output_dir>/cohort.parquet``; Ctrl-C ends it early, in order.
+
+    Args:
+        studies: of :func:`app.cohort.studies.read_studies`.
+        output_dir: that all workers see; ``studies/<id>`` there gets what a study leaves.
+        weights: as :meth:`dirnet.registrar.Registrar.load` takes them.
+        workers: one a processor by default.
+        address: of a Ray cluster; this machine by default.
+        retry_failed: whether to do those again that failed before.
+        report: told how it goes.
+
+    Raises:
+        ValueError: when the folder has studies that were done with other weights or from other files.
+        FileNotFoundError: when there are no such weights.
+        BlockingIOError: when another run works in the folder.
+        OSError: when the results cannot be written.
+        ChildProcessError: when no worker starts.
+    """
+    Registrar.load(weights, "cpu")  # raises here, not in each worker
+    content = weights_file(weights).read_bytes()
+    output_dir = output_dir.resolve()
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with _alone(output_dir):
+        check_settings(output_dir / "settings.json", {"weights_sha256": hashlib.sha256(content).hexdigest()})
+        folder, table = output_dir / "studies", output_dir / "cohort.parquet"
+        sweep(folder)
+        outcome = Outcome(table, len(studies), read_records(folder, studies))
+        wanted = [study for study in studies if _wanted(study, outcome.records.get(study.name), folder, retry_failed)]
+        for study in wanted:
+            outcome.records.pop(study.name, None)  # why it failed before
+        try:
+            if wanted:
+                with connect(address, workers):
+                    workers, share = share_out(workers, len(wanted))
+                    _Crew(workers, share, content, folder).do(wanted, outcome, report)
+        except KeyboardInterrupt:
+            outcome.stopped = True
+        finally:
+            sweep(folder)
+            write_table(table, studies, outcome.records)
+    return outcome
+
+
+def _wanted(study: Study, record: Mapping[str, Any] | None, folder: Path, retry_failed: bool) -> bool:
+    """
+    Raises:
+        ValueError: when it is done, but from other files.
+    """
+    if record is None:
+        return True
+    changes = [
+        f"{name} {record.get(name)} (now {study.inputs.get(name)})"
+        for name in INPUTS
+        if record.get(name) != study.inputs.get(name)
+    ]
+    if record["status"] == "done" and changes:
+        raise ValueError(
+            f"study '{study.name}' was done with {', '.join(changes)}; remove '{folder / study.name}' to have it done "
+            "anew, or give the other study its own id"
+        )
+    return record["status"] != "done" and (retry_failed or bool(changes))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """
+    Raises:
+        BlockingIOError: when another run works in the folder.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # on Windows nobody watches
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(f"another run works in '{folder}'") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+@dataclass
+class _Hand:
+    """A worker's process, the studies that it has, and whether it shall have but the one."""
+
+    actor: Any
+    starting: Any  # its answer that it is ready; None once it is
+    starts: int = 1
+    flight: dict[Any, Study] = field(default_factory=dict)
+    alone: bool = False
+
+
+class _Crew:
+    """The workers of a run, replaced as they die."""
+
+    def __init__(self, workers: int, share: Share, weights: bytes, folder: Path) -> None:
+        options = {"num_cpus": share.threads, "num_gpus": share.gpus, "max_concurrency": AT_ONCE}
+        # restarts and retries are this class's: it knows which studies a dead worker had, and which may have killed it
+        self.worker = ray.remote(Worker).options(**options, max_restarts=0, max_task_retries=0)
+        self.arguments = (ray.put(weights), folder, share.threads)
+        self.folder = folder
+        self.hands = [self._hire() for _ in range(workers)]
+        self.fresh: deque[Study] = deque()
+        self.suspects: deque[Study] = deque()  # a worker died that had them
+        self.deaths: dict[str, int] = {}
+
+    def do(self, studies: Sequence[Study], outcome: Outcome, report: Report) -> None:
+        """Do the studies, and add their records to the outcome."""
+        self.fresh.extend(studies)
+        start = None
+        try:
+            while self.fresh or self.suspects or any(hand.flight for hand in self.hands):
+                report(outcome, sum(hand.starting is None for hand in self.hands))
+                owner = {ref: hand for hand in self.hands for ref in (hand.starting, *hand.flight) if ref is not None}
+                done, _ = ray.wait(list(owner), timeout=1)
+                for ref in done:
+                    self._take(ref, owner[ref], outcome)
+                if start is None and any(hand.starting is None for hand in self.hands):
+                    start = time.perf_counter()
+                self._feed()
+        finally:
+            outcome.seconds = 0.0 if start is None else time.perf_counter() - start
+            for hand in self.hands:
+                ray.kill(hand.actor)
+        report(outcome, 0)
+
+    def _hire(self, starts: int = 1) -> _Hand:
+        actor = self.worker.remote(*self.arguments)
+        return _Hand(actor, actor.ready.remote(), starts)
+
+    def _feed(self) -> None:
+        """Give each worker what it has room for, in turn; a suspect to one that has nothing else."""
+        for depth in range(AT_ONCE):
+            for hand in self.hands:
+                if hand.starting is not None or hand.alone or len(hand.flight) > depth:
+                    continue
+                hand.alone = bool(self.suspects) and not hand.flight
+                queue = self.suspects if hand.alone else self.fresh
+                if queue:
+                    study = queue.popleft()
+                    hand.flight[hand.actor.do.remote(study)] = study
+
+    def _take(self, ref: Any, hand: _Hand, outcome: Outcome) -> None:
+        """Take what a worker has answered.
+
+        Raises:
+            OSError: that it could not write.
+            ChildProcessError: when no worker is left.
+        """
+        if ref is not hand.starting and ref not in hand.flight:
+            return  # it has died since
+        try:
+            answer = ray.get(ref)
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayError as error:
+            self._lost(hand, error, outcome)
+            return
+        if ref is hand.starting:
+            hand.starting = None
+        else:
+            self._note(hand.flight.pop(ref), answer, outcome)
+            hand.alone = hand.alone and bool(hand.flight)
+
+    def _lost(self, hand: _Hand, error: RayError, outcome: Outcome) -> None:
+        """A worker has died: its studies are done by others, and another takes its place."""
+        ray.kill(hand.actor)  # if it has but lost its connection
+        self.hands.remove(hand)
+        failed_to_start = isinstance(error, RayActorError) and error.actor_init_failed
+        outcome.deaths += not failed_to_start
+        if hand.starting is None:
+            self.hands.append(self._hire())
+        elif hand.starts < STARTS and not failed_to_start:
+            self.hands.append(self._hire(hand.starts + 1))
+        elif not self.hands:
+            raise ChildProcessError(f"no worker can start: {str(error).strip().splitlines()[-1]}") from error
+        studies, hand.flight = hand.flight.values(), {}
+        for study in studies:
+            self.deaths[study.name] = self.deaths.get(study.name, 0) + 1
+            if self.deaths[study.name] < DEATHS:
+                self.suspects.append(study)
+                continue
+            reason = f"{DEATHS} workers died that had this study: a file that ends the program, or not enough memory"
+            row = {"study": study.name, "status": "failed", "reason": reason, "task": study.task, **study.inputs}
+            self._note(study, publish(new_folder(self.folder, study.name), row), outcome)
+
+    def _note(self, study: Study, row: Row, outcome: Outcome) -> None:
+        outcome.records[study.name] = {sys.intern(key): value for key, value in row.items()}  # there may be many
+        outcome.now.append(study.name)
+        outcome.failed += row["status"] == "failed"

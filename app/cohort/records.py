@@ -1,0 +1,154 @@
+"""What is known of each study: a small file in its folder, written last, and one table of all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dirnet.files import write_aside
+
+from .studies import Study
+
+__all__ = ["COLUMNS", "check_settings", "new_folder", "publish", "read_records", "sweep", "write_table"]
+
+RECORD = "record.json"
+COLUMNS = {
+    "study": pa.string(),
+    "status": pa.string(),  # done or failed
+    "reason": pa.string(),  # why it failed
+    "task": pa.string(),
+    "cine": pa.string(),  # this and the next four: as in the table of studies
+    "mask": pa.string(),
+    "frame": pa.int64(),
+    "moving": pa.string(),
+    "fixed": pa.string(),
+    "drawn_on_frame": pa.int64(),
+    "slices": pa.int64(),
+    "slices_drawn": pa.int64(),
+    "end_diastolic_frame": pa.int64(),
+    "end_systolic_frame": pa.int64(),
+    "end_diastolic_volume_ml": pa.float64(),
+    "end_systolic_volume_ml": pa.float64(),
+    "stroke_volume_ml": pa.float64(),
+    "ejection_fraction_percent": pa.float64(),
+    "peak_circumferential_strain_percent": pa.float64(),
+    "peak_radial_strain_percent": pa.float64(),
+    "folded_percent": pa.float64(),  # of a cine: the most on any frame
+    "ncc_before": pa.float64(),  # of a cine: the mean over its frames
+    "ncc_after": pa.float64(),
+    "pairs": pa.int64(),  # registrations
+    "seconds_read": pa.float64(),
+    "seconds_register": pa.float64(),
+    "seconds_write": pa.float64(),
+    "host": pa.string(),  # by which it was done
+}
+
+Row = dict[str, Any]
+
+
+def read_records(folder: Path, studies: Iterable[Study]) -> dict[str, Row]:
+    """The records of those studies that have one, by id.
+
+    Args:
+        folder: with a folder a study; need not exist.
+        studies: to look for.
+    """
+    there = _names(folder)
+    names = [study.name for study in studies if study.name in there]
+    with ThreadPoolExecutor(16) as pool:  # a network's file system answers many at once
+        records = list(pool.map(lambda name: _read_record(folder / name), names))
+    return {name: record for name, record in zip(names, records, strict=True) if record is not None}
+
+
+def _read_record(folder: Path) -> Row | None:
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if not isinstance(record, dict) or record.get("status") not in ("done", "failed"):
+        return None
+    return {sys.intern(key): value for key, value in record.items()}  # there may be many
+
+
+def sweep(folder: Path) -> None:
+    """Remove what workers that died left half-written. Nobody may be writing to the folder."""
+    for name in _names(folder):
+        if name.startswith("."):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _names(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries}
+
+
+def new_folder(folder: Path, name: str) -> Path:
+    """A folder for the results of a study until they are whole, for :func:`publish`."""
+    aside = folder / f".{name}-{uuid.uuid4().hex[:8]}"
+    aside.mkdir(parents=True)
+    return aside
+
+
+def publish(aside: Path, row: Mapping[str, Any]) -> Row:
+    """Add its record to a finished study's folder, as last, and give the folder the study's name.
+
+    A study that is there as done stays, and the folder is dropped: a worker that was believed dead may come late.
+
+    Returns:
+        the record that now stands.
+    """
+    with write_aside(aside / RECORD) as path:
+        path.write_text(json.dumps(row, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    folder = aside.parent / row["study"]
+    for _ in range(3):
+        there = _read_record(folder)
+        if there is not None and there["status"] == "done":
+            shutil.rmtree(aside, ignore_errors=True)
+            return there
+        shutil.rmtree(folder, ignore_errors=True)  # it failed before, or was not written by this program
+        try:
+            aside.rename(folder)
+            return dict(row)
+        except OSError:  # not empty: another came between
+            if not folder.exists():
+                raise
+    raise OSError(f"'{folder}' cannot be replaced")
+
+
+def write_table(path: Path, studies: Iterable[Study], records: Mapping[str, Row]) -> None:
+    """Write the records as Parquet, in the order of the studies; those without a record are left out."""
+    rows = [records[study.name] for study in studies if study.name in records]
+    columns = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in COLUMNS.items()}
+    with write_aside(path) as aside:
+        pq.write_table(pa.table(columns), aside)
+
+
+def check_settings(path: Path, settings: Mapping[str, str]) -> None:
+    """Write what all studies of a folder are done with, or hold it against what they were begun with.
+
+    Raises:
+        ValueError: when that differs.
+    """
+    if not path.is_file():
+        with write_aside(path) as aside:
+            aside.write_text(json.dumps(settings, indent=1) + "\n")
+        return
+    before = json.loads(path.read_text())
+    for key, now in settings.items():
+        if before.get(key) != now:
+            raise ValueError(
+                f"'{path.parent}' was begun with other {key.replace('_', ' ')}: {before.get(key)}, now {now}; "
+                "choose another --output_dir"
+            )

@@ -1,0 +1,121 @@
+"""One worker: reads a study while it registers another and writes a third."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from app import follow
+from dirnet.errors import cause_of
+from dirnet.images import as_image
+from dirnet.registrar import Registrar, Registration
+from transforms.cine_files import CineStack, frame_drawn, read_cine_stack, read_drawn
+
+from .records import Row, new_folder, publish
+from .studies import Study
+
+__all__ = ["AT_ONCE", "Worker"]
+
+AT_ONCE = 3  # studies in a worker's memory: one is read, one registered, one written
+T = TypeVar("T")
+
+
+class Worker:
+    """Does studies, several at a time: :meth:`do` may be called by :data:`AT_ONCE` threads. Reading, registering and
+    writing have a thread each, in which one study waits for the other.
+
+    Args:
+        weights: content of a ``model.pt``; so all workers have the same, wherever they run.
+        folder: that gets a folder a study.
+        threads: with which it computes.
+    """
+
+    def __init__(self, weights: bytes, folder: Path, threads: int) -> None:
+        self.folder = folder
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+        with tempfile.NamedTemporaryFile(suffix=".pt") as file:
+            file.write(weights)
+            file.flush()
+            self.registrar = Registrar.load(file.name)
+        self.reading, self.registering, self.writing = (
+            ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) for _ in range(AT_ONCE)
+        )
+
+    def ready(self) -> str:
+        """Where it runs; answers when its network is loaded."""
+        return platform.node()
+
+    def do(self, study: Study) -> Row:
+        """Do a study, and write its results and its record.
+
+        Returns:
+            the record: what is wrong with a study is in it, and raises nothing.
+
+        Raises:
+            OSError: when the record cannot be written.
+        """
+        row: Row = {"study": study.name, "status": "done", "task": study.task, **study.inputs, "host": platform.node()}
+        aside = new_folder(self.folder, study.name)
+        try:
+            (self._propagate if study.task == "propagate" else self._register)(study, aside, row)
+        except Exception as error:
+            row |= {"status": "failed", "reason": _reason(error)}
+            shutil.rmtree(aside, ignore_errors=True)  # of a study that failed nothing is kept but why
+            aside.mkdir(exist_ok=True)
+        return publish(aside, row)
+
+    def _propagate(self, study: Study, aside: Path, row: Row) -> None:
+        def read() -> tuple[CineStack, np.ndarray, int]:
+            stack = read_cine_stack(study.path("cine"))
+            mask, frame = study.path("mask"), study.inputs.get("frame")
+            frame = frame_drawn(mask, stack) if frame is None else int(frame)
+            return stack, read_drawn(mask, stack, frame), frame
+
+        cine, drawn, frame = _timed(row, "read", self.reading, read)
+        followed = _timed(row, "register", self.registering, lambda: follow.follow(self.registrar, cine, drawn, frame))
+        _timed(row, "write", self.writing, lambda: follow.save(followed, aside, study.name))
+        others = np.arange(cine.images.shape[1]) != frame
+        for name in ("ncc_before", "ncc_after"):
+            values = [getattr(result, name)[others] for result in followed.slices.values()]
+            row[name] = round(float(np.mean(values)), 6)
+        row |= followed.numbers
+        row["pairs"] = len(followed.slices) * int(others.sum())
+
+    def _register(self, study: Study, aside: Path, row: Row) -> None:
+        def read() -> list[sitk.Image]:
+            return [as_image(study.path(role), role) for role in ("moving", "fixed")]
+
+        images = _timed(row, "read", self.reading, read)
+        registration: Registration = _timed(row, "register", self.registering, lambda: self.registrar.register(*images))
+        _timed(row, "write", self.writing, lambda: registration.save(aside, study.name))
+        row |= {name: round(getattr(registration, name), 6) for name in ("folded_percent", "ncc_before", "ncc_after")}
+        row["pairs"] = 1
+
+
+def _timed(row: Row, name: str, thread: ThreadPoolExecutor, part: Callable[[], T]) -> T:
+    """Do a part of a study in its thread, and note how long it took without the wait for the thread."""
+
+    def timed() -> tuple[T, float]:
+        start = time.perf_counter()
+        return part(), time.perf_counter() - start
+
+    result, seconds = thread.submit(timed).result()
+    row[f"seconds_{name}"] = round(seconds, 4)
+    return result
+
+
+def _reason(error: BaseException) -> str:
+    cause: Any = cause_of(error)
+    text = " ".join(str(cause).split())
+    # an error of which the project knows says all; of another its kind may be the better half
+    return text if type(cause) in (ValueError, FileNotFoundError) and text else f"{type(cause).__name__}: {text}"

@@ -1,0 +1,288 @@
+"""Cohorts: the command with two workers, one of which is killed; what a restart does; wrong tables."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from app import follow, terminal
+from app.cohort import __main__ as command
+from app.cohort import cluster, driver, records, summary
+from app.cohort.studies import Study, read_studies
+from app.cohort.worker import Worker
+from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+from transforms.cine_files import read_cine_stack, read_drawn
+
+GOOD = [f"good{number}" for number in range(6)]
+
+
+@pytest.fixture(scope="module")
+def table(phantom_dir, tmp_path_factory):
+    """Six studies of three phantoms' cines, one of a cine that is cut short and one of a mask that is not there."""
+    folder = tmp_path_factory.mktemp("cohort")
+    series = sorted(phantom_dir.glob("SCD_IMAGES_0*/*/*"))
+    rows = []
+    for number, name in enumerate([*GOOD, "missing"]):
+        source = series[number % len(series)]
+        cine = read_cine_stack(source)
+        masks = np.zeros(cine.images.shape, bool)
+        masks[:, number, 18:30, 26:38] = True
+        follow.write_masks(folder / f"{name}.nii.gz", masks, cine)
+        rows.append({"study": name, "cine": os.path.relpath(source, folder), "mask": f"{name}.nii.gz", "frame": number})
+    (folder / "missing.nii.gz").unlink()
+    shutil.copytree(series[0], folder / "damaged")
+    file = min((folder / "damaged").iterdir())
+    file.write_bytes(file.read_bytes()[:-1000])
+    rows.insert(1, {"study": "corrupt", "cine": "damaged", "mask": "good0.nii.gz", "frame": 0})
+    pd.DataFrame(rows).to_csv(folder / "studies.csv", index=False)
+    return folder / "studies.csv"
+
+
+@pytest.fixture(scope="module")
+def run(table):
+    """The command with two workers, of which one is killed when the first study is done: output folder, output."""
+    import psutil  # Ray brings it
+
+    folder = table.parent / "results"
+    options = ["--output_dir", str(folder), "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cohort", str(table), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    while process.poll() is None and not list(folder.glob("studies/good*/record.json")):
+        time.sleep(0.05)
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if "Worker" in child.name()]
+    assert len(workers) == 2
+    max(workers, key=lambda worker: worker.cpu_times().user).kill()  # the other may still be starting
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output.decode()
+    return folder, output.decode()
+
+
+def test_a_killed_worker_loses_nothing(run):
+    folder, output = run
+    names = {path.name for path in (folder / "studies").iterdir()}
+    assert names == {*GOOD, "corrupt", "missing"}  # nothing half-written besides
+    results = {f"{part}" for part in (*follow.RESULTS, *follow.DICOM_RESULTS)}
+    for name in GOOD:
+        there = {path.name for path in (folder / "studies" / name).iterdir()}
+        assert there == {"record.json", *(f"{name}_{result}" for result in results)}
+    for name in ("corrupt", "missing"):
+        assert [path.name for path in (folder / "studies" / name).iterdir()] == ["record.json"]
+    assert "8 studies: 6 done, 2 failed" in output
+    assert "workers that died: 1" in output
+    assert "pairs a second" in output
+
+
+def test_the_table_of_results_is_what_follow_gives(run, table):
+    results = pd.read_parquet(run[0] / "cohort.parquet").set_index("study")
+    studies = read_studies(table)
+    assert list(results.index) == [study.name for study in studies]
+    registrar = Registrar.load()
+    for study in studies:
+        row = results.loc[study.name]
+        if study.name not in GOOD:
+            assert row["status"] == "failed"
+            assert pd.isna(row["ejection_fraction_percent"])
+            continue
+        cine = read_cine_stack(study.path("cine"))
+        frame = study.inputs["frame"]
+        followed = follow.follow(registrar, cine, read_drawn(study.path("mask"), cine, frame), frame)
+        assert set(followed.numbers) <= set(records.COLUMNS)
+        for name, value in followed.numbers.items():
+            assert row[name] == pytest.approx(value, abs=0.02), name  # a thread more may round otherwise
+        assert row["pairs"] == 2 * 19
+        assert row["ncc_before"] < row["ncc_after"] < 1
+        assert min(row[f"seconds_{part}"] for part in ("read", "register", "write")) > 0
+    assert "missing.nii.gz' does not exist" in results.loc["missing", "reason"]
+    assert "cannot be read as DICOM" in results.loc["corrupt", "reason"]
+
+
+def test_a_restart_does_nothing_twice_and_retries_when_told(run, table, monkeypatch):
+    folder = run[0]
+    times = {path: path.stat().st_mtime_ns for path in (folder / "studies").rglob("*") if path.is_file()}
+
+    def no_ray(*_):
+        raise AssertionError("Ray is started for nothing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "connect", no_ray)
+        outcome = driver.run(read_studies(table), folder)
+    assert not outcome.now
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+
+    # one mended, one more, one half-written
+    shutil.copy(table.parent / "good0.nii.gz", table.parent / "missing.nii.gz")
+    rows = pd.read_csv(table)
+    rows.loc[rows["study"] == "missing", "frame"] = 0
+    more = table.parent / "more.csv"
+    pd.concat([rows, rows[rows["study"] == "good0"].assign(study="added")]).to_csv(more, index=False)
+    (folder / "studies" / "good3" / "record.json").unlink()
+    (folder / "studies" / ".good4-0123").mkdir()
+    outcome = driver.run(read_studies(more), folder, workers=1, retry_failed=True)
+    assert sorted(outcome.now) == ["added", "corrupt", "good3", "missing"]
+    results = pd.read_parquet(folder / "cohort.parquet").set_index("study")
+    assert list(results.index[results["status"] == "failed"]) == ["corrupt"]
+    kept = {path for path in times if path.parent.name not in ("good3", "corrupt", "missing")}
+    assert all(path.stat().st_mtime_ns == times[path] for path in kept)
+    assert not list((folder / "studies").glob(".*"))
+
+
+def test_other_weights_or_files_are_no_mixture(run, table, tmp_path):
+    folder = run[0]
+    state = torch.load(SHIPPED_WEIGHTS, weights_only=True)
+    name = next(name for name, value in state.items() if value.is_floating_point())
+    torch.save({**state, name: state[name] + 0.01}, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match="begun with other weights sha256"):
+        driver.run(read_studies(table), folder, tmp_path / "model.pt")
+    rows = pd.read_csv(table)
+    rows.loc[0, "frame"] = 7
+    rows.to_csv(table.parent / "changed.csv", index=False)
+    with pytest.raises(ValueError, match=r"study 'good0' was done with frame 0 \(now 7\)"):
+        driver.run(read_studies(table.parent / "changed.csv"), folder)
+
+
+def test_only_one_run_works_in_a_folder(table, tmp_path):
+    with driver._alone(tmp_path), pytest.raises(BlockingIOError, match="another run works in"):
+        driver.run(read_studies(table), tmp_path)
+
+
+def test_pairs_are_registered(phantom_dir, tmp_path):
+    files = sorted(next(phantom_dir.glob("SCD_IMAGES_01/*/*")).iterdir())
+    pd.DataFrame({"moving": [files[8]], "fixed": [files[0]]}).astype(str).to_json(
+        tmp_path / "pairs.json", orient="records"
+    )
+    (study,) = read_studies(tmp_path / "pairs.json")
+    worker = Worker(SHIPPED_WEIGHTS.read_bytes(), tmp_path / "studies", 1)
+    row = worker.do(study)
+    registration = Registrar.load().register(files[8], files[0])
+    assert (row["status"], row["pairs"]) == ("done", 1)
+    for name in ("ncc_before", "ncc_after", "folded_percent"):
+        assert row[name] == pytest.approx(getattr(registration, name), abs=1e-4)
+    written = {path.name for path in (tmp_path / "studies" / study.name).iterdir()}
+    parts = ("warped.nii.gz", "ddf.nii.gz", "overview.png")
+    assert written == {"record.json", *(f"{study.name}_{part}" for part in parts)}
+    assert worker.do(study) == row  # once more, late: what is there stays
+
+
+def test_a_study_that_ends_its_worker_fails_alone(tmp_path, monkeypatch):
+    class Short:  # here, so that Ray sends it by value, and it starts at once
+        def __init__(self, weights, folder, threads):
+            self.folder = folder
+
+        def ready(self):
+            return "here"
+
+        def do(self, study):
+            if study.name == "poison":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(0.02)
+            with (self.folder / study.name).open("a") as file:
+                file.write("done")
+            return {"study": study.name, "status": "done"}
+
+    names = [*(f"a{number}" for number in range(8)), "poison", *(f"b{number}" for number in range(30))]
+    studies = [Study(name, "register", {}, tmp_path) for name in names]
+    monkeypatch.setattr(driver, "Worker", Short)
+    outcome = driver.Outcome(tmp_path / "none", len(studies), {})
+    with cluster.connect(None, 2):
+        driver._Crew(2, cluster.Share(1, 0), b"", tmp_path).do(studies, outcome, lambda *_: None)
+    assert sorted(outcome.now) == sorted(names)  # once each
+    failed = [name for name, row in outcome.records.items() if row["status"] == "failed"]
+    assert (failed, outcome.failed, outcome.deaths) == (["poison"], 1, 3)
+    assert "3 workers died that had this study" in outcome.records["poison"]["reason"]
+    assert all((tmp_path / name).read_text() == "done" for name in names if name != "poison")
+
+
+def test_ctrl_c_keeps_what_is_done(table, tmp_path, monkeypatch):
+    class Interrupted:
+        def __init__(self, workers, share, weights, folder):
+            self.folder = folder
+
+        def do(self, studies, outcome, report):
+            name = studies[0].name
+            row = {"study": name, "status": "done", **studies[0].inputs}
+            outcome.records[name] = records.publish(records.new_folder(self.folder, name), row)
+            records.new_folder(self.folder, studies[1].name)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver, "connect", lambda *_: nullcontext())
+    monkeypatch.setattr(driver, "share_out", lambda *_: (1, None))
+    monkeypatch.setattr(driver, "_Crew", Interrupted)
+    outcome = driver.run(read_studies(table), tmp_path)
+    assert outcome.stopped
+    assert list(pd.read_parquet(tmp_path / "cohort.parquet")["study"]) == ["good0"]
+    assert [path.name for path in (tmp_path / "studies").iterdir()] == ["good0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "study,cine\n1,a\n", "expected either the columns cine and mask (and frame), or moving and fixed"),
+        ("a.csv", "study,cine,mask\nx,a,b\nx,c,d\n", "a.csv, row 2: study 'x' is in row 1 already"),
+        ("a.csv", "study,cine,mask\n../x,a,b\n", "a.csv, row 1: the id of a study names a folder"),
+        ("a.csv", "study,cine,mask\nx,a,\n", "a.csv, row 1: no mask"),
+        ("a.csv", "cine,mask,frame\na,b,1.5\n", "a.csv, row 1: frame must be a number from 0, found '1.5'"),
+        ("a.csv", "moving,fixed\na.png,b.png\na.png,c/b.png\n", "row 1 already; name each in a column 'study'"),
+        ("a.csv", "cine,mask\n", "a.csv lists no study"),
+        ("a.json", '{"cine": "a"}', "expected a list of objects"),
+        ("a.json", "[", "a.json: cannot be read as a table"),
+        ("a.parquet", "no", "a.parquet: cannot be read as a table"),
+        ("a.txt", "", "ends in .csv, .json or .parquet"),
+        (None, "", "does not exist"),
+    ],
+)
+def test_a_wrong_table_is_one_line(tmp_path, monkeypatch, capsys, name, content, message):
+    if name:
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr("sys.argv", ["app.cohort", str(tmp_path / (name or "a.csv")), "-o", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stopped:
+        terminal.run(command.app)
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_of_each_kind_are_the_same(tmp_path):
+    rows = pd.DataFrame({"study": ["007", "b"], "cine": ["c/1", "c/2"], "mask": ["m", "n"], "frame": [3, None]})
+    rows.to_parquet(tmp_path / "a.parquet")
+    rows.to_json(tmp_path / "a.json", orient="records")
+    (tmp_path / "a.csv").write_text("\ufeffstudy,cine,mask,frame,age\n007,c/1,m,3,60\nb,c/2,n,,61\n", encoding="utf-8")
+    tables = [read_studies(tmp_path / f"a.{kind}") for kind in ("parquet", "json", "csv")]
+    assert tables[0] == tables[1] == tables[2]
+    assert dict(tables[0][0].inputs) == {"cine": "c/1", "mask": "m", "frame": 3}
+    assert tables[0][1].path("cine") == Path(tmp_path).resolve() / "c/2"
+
+
+def test_ids_by_the_path(tmp_path):
+    (tmp_path / "a.csv").write_text("cine,mask\n../scd/p 1/CINE_3,m\ncines/b.nii.gz,n\n")
+    assert [study.name for study in read_studies(tmp_path / "a.csv")] == ["scd_p_1_CINE_3", "cines_b"]
+
+
+def test_failures_are_grouped_by_reason():
+    reasons = ["file '/a/1.nii' does not exist", "file '/b/2.nii' does not exist", "/c/3.dcm: cannot be read", "odd"]
+    failed = {str(number): {"reason": reason} for number, reason in enumerate(reasons)}
+    assert summary.group_reasons(failed) == [
+        ("file … does not exist", ["0", "1"]),
+        ("/c/3.dcm: cannot be read", ["2"]),
+        ("odd", ["3"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "workers", "threads"), [([2], 2, 1), ([2], 1, 2), ([16, 16], 1, 16), ([16, 16], 3, 8), ([2], 5, 1)]
+)
+def test_workers_share_the_processors(cpus, workers, threads):
+    assert cluster.threads_of(cpus, workers) == threads
