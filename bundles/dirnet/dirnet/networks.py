@@ -110,7 +110,7 @@ class DIRNet(nn.Module):
                 bias=False,  # batch normalisation has its own
                 adn_ordering="NA",
                 norm="batch",
-                act="elu",
+                act=("elu", {"inplace": True}),  # a copy of each activation less, in memory and in time
             )
 
         def downsampling() -> nn.Module:
@@ -134,7 +134,7 @@ class DIRNet(nn.Module):
                 features, points = features * (n // 2), points * n
             layers += [convolution(channels), downsampling(), nn.Flatten()]
             for inputs in (features, 1024):
-                layers += [nn.Linear(inputs, 1024, bias=False), nn.BatchNorm1d(1024), nn.ELU()]
+                layers += [nn.Linear(inputs, 1024, bias=False), nn.BatchNorm1d(1024), nn.ELU(inplace=True)]
             output: nn.Module = nn.Linear(1024, points)
             layers += [output, nn.Unflatten(1, (spatial_dims, *grid))]
         else:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from transforms.cine import one_structure, scale_intensity
 
-from .engines import bfloat16_pays
+from .engines import bfloat16_pays, predict
 from .exports import save_registration
 from .fields import folded_percent
 from .handlers.checkpoints import load_network
@@ -203,8 +203,7 @@ class Registrar:
     def _fields(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """Pairs (B, 2, H, W) to control points and DDF, on the CPU."""
         pairs = pairs.to(self.device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            control_points = self.network.control_points(pairs)
+        control_points = predict(self.network, pairs, self.amp)
         ddf = self.network.transformer(control_points, list(pairs.shape[2:]))
         return control_points.cpu(), ddf.cpu()
 
