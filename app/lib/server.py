@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare"]
 
-RUNNING = 2  # inferences at a time: each uses all cores
+RUNNING = 4  # inferences at a time: one computes, the others read and write
 QUIET = ("monailabel.endpoints", "monailabel.datastore", "monailabel.interfaces.app", "monailabel.utils.async_tasks")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ class Propagation:
 
 
 class Registrar:
-    """A network that registers. One may be shared by several threads.
+    """A network that registers. One may be shared by several threads; it computes for one at a time.
 
     Args:
         network: a trained 2-D DIRNet.
@@ -122,6 +123,8 @@ class Registrar:
         folded = network.fold_normalization()
         self.network = folded.to(self.device, memory_format=torch.channels_last).requires_grad_(False)
         self.amp = bfloat16_pays(self.device)
+        # each computation uses all cores: two at once, each with its own team of threads, are slower than in turn
+        self._computing = threading.Lock()
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: torch.device | str | None = None) -> Registrar:
@@ -154,9 +157,10 @@ class Registrar:
                 "MONAI's readers load them (which have x first)"
             )
         pair = torch.stack([torch.from_numpy(scale_intensity(array)) for array in arrays.values()])[None]
-        control_points, ddf = self._fields(pair)
-        warped = warp(torch.from_numpy(arrays["moving"])[None, None], ddf)
-        before, after, folded = _scores(pair, ddf)
+        with self._computing:
+            control_points, ddf = self._fields(pair)
+            warped = warp(torch.from_numpy(arrays["moving"])[None, None], ddf)
+            before, after, folded = _scores(pair, ddf)
         return Registration(
             **images,
             warped=warped[0, 0].numpy(),
@@ -194,10 +198,13 @@ class Registrar:
             raise ValueError("the mask is empty: nothing is drawn on it")
         frames = torch.from_numpy(scale_intensity(images))[:, None]
         pairs = torch.cat([frames[frame].expand_as(frames), frames], 1)
-        _, ddf = self._fields(pairs)
-        ddf[frame] = 0
-        before, after, folded = _scores(pairs, ddf)
-        return Propagation(frame, _warp_mask(drawn, ddf), ddf.numpy(), folded.numpy(), before.numpy(), after.numpy())
+        with self._computing:
+            _, ddf = self._fields(pairs)
+            ddf[frame] = 0
+            scores = _scores(pairs, ddf)
+            masks = _warp_mask(drawn, ddf)
+        before, after, folded = (score.numpy() for score in scores)
+        return Propagation(frame, masks, ddf.numpy(), folded, before, after)
 
     @torch.no_grad()
     def _fields(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
