@@ -1,0 +1,90 @@
+"""One registration from end to end: images in memory to warped image and displacement field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import ResizeWithPadOrCrop
+from torch import Tensor, nn
+
+from dirnet.engines import RegistrationInferer
+from dirnet.handlers import load_network
+from dirnet.losses import ncc
+from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+from transforms.cine import LoadCined
+from transforms.pairing import PairPhasesd
+from transforms.records import records_of_split, with_ed_and_es
+
+from .measure import SIZE, Bench, Line, Row
+from .registration_peers import elastix, optimise, through_onnx, voxelmorph
+
+__all__ = ["rows"]
+
+BATCHES = (1, 32)
+
+
+def rows(bench: Bench) -> Iterator[list[Row]]:
+    """Each batch: the shipped network, as shipped and otherwise, and what else registers."""
+    pairs = _pairs(bench, max(BATCHES))
+    peers = {
+        **elastix(bench),
+        **through_onnx(bench),
+        "100 iterations of Adam on the control points, from zero": optimise,
+        "MONAI's VoxelMorph, one field, float32, random weights": voxelmorph(bench.device),
+    }
+    for batch in BATCHES:
+        own = pairs[:batch]
+        lines = _network_lines(bench, own)
+        for name, register in peers.items():
+            # elastix takes one pair after the other
+            once = name.startswith("elastix") and batch > 1
+            lines.append(_line(name, register, own, scored="random" not in name, once=once))
+        yield bench.measure(lines)
+
+
+def _pairs(bench: Bench, count: int) -> Tensor:
+    """End-diastole and end-systole of the test split, (count, 2, H, W); where it has fewer, some come twice."""
+    records = with_ed_and_es(records_of_split(bench.records, "test"))
+    chosen = np.linspace(0, len(records) - 1, count // 2).astype(int)
+    load, pair, resize = LoadCined(), PairPhasesd(), ResizeWithPadOrCrop((SIZE, SIZE))
+    pairs = []
+    for number in chosen:
+        for item in pair(load(records[number])):
+            pairs.append(torch.cat([resize(item[role]).as_tensor() for role in ("moving", "fixed")]))
+    return torch.stack(pairs).to(bench.device)
+
+
+def _network_lines(bench: Bench, pairs: Tensor) -> list[Line]:
+    registrar = Registrar.load(device=bench.device)
+    plain = load_network(SHIPPED_WEIGHTS).to(bench.device, memory_format=torch.channels_last)
+    pairs = pairs.contiguous(memory_format=torch.channels_last)
+
+    def through(network: nn.Module, amp: bool) -> Callable[[Tensor], dict[str, Any]]:
+        return torch.inference_mode()(lambda pairs: RegistrationInferer(amp=amp)(pairs, network))
+
+    lines = [_line("as shipped", through(registrar.network, registrar.amp), pairs)]
+    if registrar.amp:
+        lines.append(_line("as shipped, float32", through(registrar.network, False), pairs))
+    lines.append(_line("as shipped, normalisation not folded", through(plain, registrar.amp), pairs))
+    if len(pairs) == 1:
+        moving, fixed = pairs[0].cpu().numpy()
+        lines.append(
+            Line(
+                "Registrar.register: with conversions and scores",
+                lambda: registrar.register(moving, fixed),
+                ncc=lambda registration: registration.ncc_after,
+            )
+        )
+    return lines
+
+
+def _line(
+    name: str, register: Callable[[Tensor], dict[str, Any]], pairs: Tensor, scored: bool = True, once: bool = False
+) -> Line:
+    def similarity(result: dict[str, Any]) -> float:
+        return ncc(result["warped"].to(pairs.device), pairs[:, 1:]).mean().item()
+
+    return Line(name, lambda: register(pairs), len(pairs), ncc=similarity if scored else None, once=once)

@@ -1,0 +1,61 @@
+"""Displacement field, or control points, to warped image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from monai.networks.blocks import Warp
+from torch import Tensor
+
+from dirnet.layers import BSplineTransformer, BSplineWarp, warp
+
+from .measure import SIZE, Bench, Line, Row, same
+
+__all__ = ["rows"]
+
+SPACING = 16
+BATCHES = (1, 32)
+TOLERANCE = 1e-3  # of intensities in [0, 1]: of noise, rounded coordinates show
+LEAST = 3
+
+
+def rows(bench: Bench) -> Iterator[list[Row]]:
+    """Each batch and passes: our warp against MONAI's, from the field and from the control points."""
+    for batch in BATCHES:
+        for backward in (False, True):
+            for lines in _comparisons(bench.device, batch, backward):
+                yield bench.measure(lines)
+
+
+def _comparisons(device: torch.device, batch: int, backward: bool) -> list[list[Line]]:
+    count = SIZE // SPACING
+    moving = torch.rand(batch, 1, SIZE, SIZE, device=device)
+    points = torch.rand(batch, 2, count, count, device=device) * 10 - 5
+    spline, monai, direct = BSplineTransformer(SPACING), Warp(padding_mode="border"), BSplineWarp(SPACING)
+    fields = {"warp": lambda ddf: warp(moving, ddf), "MONAI's Warp": lambda ddf: monai(moving, ddf)}
+    splines = {
+        "BSplineWarp": lambda points: direct(points, moving),
+        "spline and MONAI's Warp": lambda points: monai(moving, spline(points)),
+    }
+    return [_lines(spline(points), backward, fields), _lines(points, backward, splines)]
+
+
+def _lines(source: Tensor, backward: bool, ways: dict[str, Callable[[Tensor], Tensor]]) -> list[Line]:
+    """The first way is ours."""
+    source = source.detach().clone().requires_grad_(backward)
+    expected = next(iter(ways.values()))(source.detach())
+
+    def line(name: str, way: Callable[[Tensor], Tensor], least: float | None) -> Line:
+        same(name, way(source.detach()), expected, TOLERANCE)
+
+        def call() -> None:
+            warped = way(source)
+            if backward:
+                source.grad = None
+                warped.sum().backward()
+
+        passes = "forward + backward" if backward else "forward"
+        return Line(name, call, len(source), passes=passes, least_ratio=least)
+
+    return [line(name, way, LEAST if number else None) for number, (name, way) in enumerate(ways.items())]

@@ -1,0 +1,112 @@
+"""The benchmarks: what is compared gives the same, and the command writes its files. Nothing here is timed."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from app.benchmarks import __main__ as command
+from app.benchmarks import spline, warp
+from app.benchmarks.measure import Line, measure, same
+from app.benchmarks.plain import PlainNetwork, plain_dataset, plain_trainer
+from app.benchmarks.registration_peers import optimise
+from app.benchmarks.report import COLUMNS
+from app.benchmarks.spline_peers import TransposedSpline, itk_field
+from dirnet.layers import BSplineTransformer
+from dirnet.losses import RegistrationLoss, ncc
+from dirnet.networks import DIRNet
+from transforms.records import records_of_split
+from transforms.scd import scan
+
+
+def points(batch: int = 2) -> torch.Tensor:
+    return 10 * torch.rand(batch, 2, 4, 6, generator=torch.Generator().manual_seed(0)) - 5
+
+
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("separable", [True, False])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_spline_by_transposed_convolutions_is_ours(order, separable, grouped):
+    for spacing in (8, 16):
+        field = TransposedSpline(spacing, order, separable, grouped)(points())
+        torch.testing.assert_close(field, BSplineTransformer(spacing, order)(points()), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_the_spline_of_simpleitk_is_ours(order):
+    field = itk_field(points(1)[0], 16, order)
+    torch.testing.assert_close(field, BSplineTransformer(16, order)(points(1))[0], atol=1e-5, rtol=0)
+
+
+def test_another_result_is_refused():
+    with pytest.raises(RuntimeError, match="the peer differs from ours by 1"):
+        same("the peer", torch.ones(3), torch.zeros(3), 1e-3)
+
+
+def test_ratios_are_those_of_the_first_line():
+    lines = [
+        Line("ours", lambda: 0.001, times_itself=True),
+        Line("peer", lambda: 0.003, times_itself=True, least_ratio=2),
+    ]
+    ours, peer = measure(lines, 0)
+    assert (ours.ratio, ours.against, ours.runs) == (None, "", 3)
+    assert (peer.against, peer.runs, peer.least_ratio) == ("ours", 3, 2)
+    assert peer.ratio == pytest.approx(3)
+    assert peer.median_ms == pytest.approx(3)
+    assert peer.iqr_ms == pytest.approx(0)
+
+
+def test_optimising_a_pair_registers_it():
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    moving, fixed = (torch.exp(-((rows - row) ** 2 + (columns - 30) ** 2) / 100) for row in (33, 30))
+    found = optimise(torch.stack([moving, fixed])[None])
+    assert ncc(found["warped"][0], fixed[None]) > 0.99 > 0.95 > ncc(moving[None], fixed[None])
+
+
+def test_the_plain_pipeline_learns(phantom_dir):
+    torch.manual_seed(0)
+    records = records_of_split(scan(phantom_dir), "training")
+    dataset = plain_dataset(records, [32, 32], workers=2)
+    network = PlainNetwork(DIRNet(channels=8, poolings=3).definition)
+    pair = torch.stack([torch.cat([item["moving"], item["fixed"]]) for item in map(dataset.__getitem__, range(8))])
+    before = ncc(pair[:, :1], pair[:, 1:]).mean()
+    trainer = plain_trainer(dataset, network, RegistrationLoss(), 8, 60, 1e-2, torch.device("cpu"), workers=0)
+    losses = []
+    trainer.add_event_handler("ITERATION_COMPLETED", lambda engine: losses.append(engine.state.output["loss"].item()))
+    trainer.run()
+    assert len(losses) == 60
+    assert sum(losses[-10:]) < sum(losses[:10])
+    with torch.no_grad():
+        assert ncc(network.eval()(pair)["warped"], pair[:, 1:]).mean() > before
+
+
+def test_the_command_writes_table_picture_and_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(spline, "BATCHES", (1, 2))
+    monkeypatch.setattr(warp, "BATCHES", (1, 2))
+    threads = torch.get_num_threads()
+    options = ["--seconds", "0.01", "--threads", str(threads), "--output_dir", str(tmp_path / "results")]
+    result = CliRunner().invoke(command.app, [*options, "spline", "warp"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "results" / "benchmarks.csv")
+    assert list(table.columns) == ["group", *COLUMNS]
+    assert set(table["group"]) == {"spline", "warp"}
+    assert set(table["batch"]) == {1, 2}
+    assert set(table["passes"]) == {"forward", "forward + backward"}
+    ours = table["against"].isna()
+    assert (table.loc[~ours, "ratio"] > 0).all()
+    assert table.loc[ours, "ratio"].isna().all()
+    assert set(table.loc[ours & (table["group"] == "warp"), "name"]) == {"warp", "BSplineWarp"}
+    assert (table["runs"] >= 3).all()
+    page = (tmp_path / "results" / "benchmarks.md").read_text()
+    for text in ("## spline", "## warp", "| SimpleITK, order 3 |", "- processor: ", "python -m app.benchmarks"):
+        assert text in page
+    with Image.open(tmp_path / "results" / "benchmarks.png") as picture:
+        assert picture.width > 1000
+
+
+def test_an_unknown_group_is_refused():
+    with pytest.raises(ValueError, match=r"groups must be some of spline, .*; got splines"):
+        CliRunner().invoke(command.app, ["splines"], catch_exceptions=False)
