@@ -27,7 +27,7 @@ class DIRNetApp(MONAILabelApp):
     """Follow a contour through a cine, register two images, train on the cines at hand.
 
     ``--conf weights FILE`` starts from other weights than those shipped; ``--conf model_dir FOLDER`` keeps what is
-    trained elsewhere than in ``model`` beside this file.
+    trained elsewhere than in ``model`` beside this file; ``--conf hosts NAMES`` are further names of this machine.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
@@ -82,7 +82,7 @@ class DIRNetApp(MONAILabelApp):
             datastore: unused; there is one.
             image_file: that was uploaded, instead of an image in the datastore.
             label_file: that was uploaded.
-            folder: for the result.
+            folder: for the result, which the caller removes; without it only the saved label is left.
 
         Raises:
             WrongRequest: when there is no such model or image.
@@ -91,16 +91,18 @@ class DIRNetApp(MONAILabelApp):
         if task is None:
             raise WrongRequest(f"there is no model {request.get('model')!r}; there are {', '.join(self._infers)}", 404)
         image = request.get("image")
-        files = {
-            "image": image_file or self.image_path(image),
-            "label": label_file,
-            "saved_label": None if image_file else self._saved_label(str(image)),
-            "folder": folder or tempfile.mkdtemp(),
-        }
-        file, params = task({**request, **files})
+        if folder is None:  # a batch's: what it leaves is the saved label
+            with tempfile.TemporaryDirectory() as folder:
+                return {**self.infer(request, None, image_file, label_file, folder), "file": None}
+        saved, source = (None, None) if image_file else self._saved_label(str(image))
+        path = image_file or self.image_path(image)
         tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL
+        saves = bool(request.get("save_label")) and image_file is None
+        if saves and label_file is None and tag == source:
+            raise WrongRequest(f"label_tag {tag!r} is the drawing's own, which the result would replace; name another")
+        file, params = task({**request, "image": path, "label": label_file, "saved_label": saved, "folder": folder})
         label = file
-        if file and request.get("save_label") and image_file is None:
+        if file and saves:
             label = self.datastore().save_label(image, file, tag, {"model": request["model"], "params": params})
         return {"label": label, "tag": tag, "file": file, "params": params}
 
@@ -111,8 +113,10 @@ class DIRNetApp(MONAILabelApp):
     def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         raise WrongRequest("this app has no whole-slide images", status=404)
 
-    def _saved_label(self, image: str) -> str | None:
+    def _saved_label(self, image: str) -> tuple[str | None, str | None]:
+        """The label saved for an image, and its tag."""
+        check_name("image", image)
         for tag in (DefaultLabelTag.FINAL, DefaultLabelTag.ORIGINAL):
             if path := self.datastore().local_label(image, tag):
-                return path
-        return None
+                return path, tag
+        return None, None

@@ -90,7 +90,7 @@ class ArchiveCines(NamesOnly, DICOMWebDatastore):
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
     ) -> str:
-        """Keep a label; a final one goes to the archive too, if it is of more than the one frame that is drawn on.
+        """Keep a label; a final one goes to the archive too, when it is of several frames: a drawing on one does not.
 
         Raises:
             WrongRequest: when it cannot be read, or does not fit the series.
@@ -98,14 +98,17 @@ class ArchiveCines(NamesOnly, DICOMWebDatastore):
         check_name("tag", label_tag)
         check_image_file(label_filename)
         folder = self.get_image_uri(image_id)
-        info = dict(label_info or {})
+        if not isinstance(label_info, dict):
+            raise WrongRequest("params must be a JSON object")
+        info = dict(label_info)
         if label_tag == DefaultLabelTag.FINAL:
             cine = read_cine_stack(folder)
             try:
                 masks = read_masks(label_filename, cine)
             except ValueError as error:
                 raise WrongRequest(str(error).replace(str(label_filename), "label")) from error
-            info["SeriesInstanceUID"] = self._store(masks, cine.files)
+            if masks.any((0, 2, 3)).sum() > 1:
+                info["SeriesInstanceUID"] = self._store(masks, cine.files)
         return LocalDatastore.save_label(self, image_id, label_filename, label_tag, info)
 
     def _store(self, masks: Any, files: list[list[Path]]) -> str:

@@ -57,6 +57,10 @@ def check_image_file(path: str | Path) -> None:
 class NamesOnly:
     """Before a MONAI Label datastore: ids and tags are names, files are images."""
 
+    @property
+    def folder(self) -> str:
+        return str(Path(self._datastore_path).resolve())
+
     def get_image_uri(self, image_id: str) -> str:
         check_name("image", image_id)
         return super().get_image_uri(image_id)
@@ -70,13 +74,20 @@ class NamesOnly:
         if image_id:
             check_name("image", image_id)
         check_image_file(image_filename)
+        _check_info(image_info)
         return super().add_image(image_id, image_filename, image_info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         check_name("image", image_id)
         check_name("tag", label_tag)
         check_image_file(label_filename)
+        _check_info(label_info)
         return super().save_label(image_id, label_filename, label_tag, label_info)
 
     def has_image(self, image_id: str) -> bool:
         return image_id in self.list_images()
+
+
+def _check_info(info: Any) -> None:
+    if not isinstance(info, dict):
+        raise WrongRequest("params must be a JSON object")

@@ -1,4 +1,4 @@
-"""MONAI Label's server with its gaps closed: paths in requests, errors without status, requests one at a time."""
+"""MONAI Label's server with its gaps closed: who may ask, paths in requests, errors without status."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 from fastapi import Depends, File, Form, Request, UploadFile
+from fastapi.middleware import Middleware
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from monailabel.config import settings
@@ -22,6 +24,7 @@ from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 
 from .checks import WrongRequest, check_name
+from .gate import Gate
 
 if TYPE_CHECKING:
     from app.main import DIRNetApp
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["prepare"]
 
 RUNNING = 4  # inferences at a time: one computes, the others read and write
-QUIET = ("monailabel.endpoints", "monailabel.datastore", "monailabel.interfaces.app", "monailabel.utils.async_tasks")
+QUIET = ("monailabel", "__main__")  # the latter is MONAI Label's too, in the process of a training or batch
 
 
 def prepare(app: DIRNetApp) -> None:
@@ -48,6 +51,11 @@ def prepare(app: DIRNetApp) -> None:
     server.router.routes.insert(0, route)
     for kind in (WrongRequest, json.JSONDecodeError, MONAILabelException):
         server.add_exception_handler(kind, _say)
+    origins = [str(origin) for origin in settings.MONAI_LABEL_CORS_ORIGINS]
+    if not origins:  # MONAI Label's default lets every site's pages ask
+        server.user_middleware = [part for part in server.user_middleware if part.cls is not CORSMiddleware]
+    hosts = [name.strip() for name in app.conf.get("hosts", "").split(",") if name.strip()]
+    server.user_middleware.insert(0, Middleware(Gate, origins=origins, hosts=hosts))
     server.middleware_stack = server.build_middleware_stack()
 
 
@@ -92,7 +100,9 @@ def _infer(app: DIRNetApp) -> Any:
                     if isinstance(error, WrongRequest):
                         raise
                     # a file that cannot be read, or does not fit: said without the server's folders
-                    message = str(error).replace(f"{folder}/", "").replace(f"{app.studies}/", "")
+                    message = str(error)
+                    for place in (folder, app.datastore().folder):
+                        message = message.replace(f"{place}/", "")
                     raise WrongRequest(message) from error
 
         return await anyio.to_thread.run_sync(work, limiter=slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -23,7 +24,8 @@ EXTENSIONS = ["*.nii.gz", "*.nii", "*.png", "*.dcm"]
 class FolderCines(NamesOnly, LocalDatastore):
     """MONAI Label's local datastore, in which each folder of DICOM files is an image too.
 
-    Such a series' id is its path below the folder, joined by ``_``.
+    Such a series' id is its path below the folder, joined by ``_``, and a mark of that path: it stays the same
+    whatever else comes into the folder, and so do its labels.
     """
 
     def __init__(self, folder: str) -> None:
@@ -62,6 +64,6 @@ def find_series(folder: Path) -> dict[str, str]:
         path = Path(parent)
         if path != folder and hold_dicom(path / name for name in files):
             relative = path.relative_to(folder).as_posix()
-            id = re.sub(r"[^\w.-]+", "_", relative)
-            found[id if id not in found else f"{id}_{len(found)}"] = relative
+            mark = hashlib.sha256(relative.encode()).hexdigest()[:8]
+            found[f"{re.sub(r'[^A-Za-z0-9.-]+', '_', relative)}_{mark}"] = relative
     return found

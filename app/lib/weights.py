@@ -1,11 +1,12 @@
-"""The network that serves: what was trained here last, else what it was started with."""
+"""The network that serves: what was trained here last, from the weights it is started with, else those."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 
-from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+from dirnet.registrar import Registrar, weights_file
 
 __all__ = ["Weights"]
 
@@ -23,8 +24,9 @@ class Weights:
 
     def __init__(self, folder: str | Path, start: str | Path | None = None) -> None:
         self.folder = Path(folder)
-        self.trained = self.folder / "dirnet.pt"
-        self.start = Path(start or SHIPPED_WEIGHTS)
+        self.start = weights_file(start)
+        mark = hashlib.sha256(self.start.read_bytes()).hexdigest()[:8]
+        self.trained = self.folder / f"dirnet_from_{mark}.pt"  # started with others, those serve
         self._lock = threading.Lock()
         self._loaded: tuple[tuple[Path, int], Registrar] | None = None
         self.registrar()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -29,6 +30,7 @@ class Cines:
 
     folder: Path
     series: Path  # DICOM, of phantom 0
+    series_id: str
     lumens: dict[str, np.ndarray]  # (T, H, W) by id of an (x, y, time) cine
     ed: dict[str, int]
     patient: dict[str, str]  # of the series; in no log
@@ -53,7 +55,8 @@ def cines(tmp_path_factory):
         sitk.WriteImage(cine, folder / f"{name}.nii.gz")
         lumens[name] = np.array([phantom.lumen(0, phase) for phase in range(PHASES)])
         ed[name] = int(lumens[name].sum((1, 2)).argmax())
-    return Cines(folder, series, lumens, ed, PATIENT)
+    mark = hashlib.sha256(b"patient/cine").hexdigest()[:8]
+    return Cines(folder, series, f"patient_cine_{mark}", lumens, ed, PATIENT)
 
 
 @pytest.fixture(scope="session")

@@ -126,15 +126,28 @@ def test_only_series_of_the_archive_are_found(server, image):
     assert answer.status_code in (404, 422), answer.text
 
 
-def test_a_label_of_one_volume_is_not_taken_for_a_cycle(server, cines, tmp_path):
+def test_a_drawing_on_one_frame_stays_out_of_the_archive(archive, server, cines, tmp_path):
+    def segmentations():
+        return len(requests.get(f"{archive}/dicom-web/series", params={"Modality": "SEG"}).json())
+
+    client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
     stack = read_cine_stack(cines.series)
     series = str(pydicom.dcmread(stack.files[0][0]).SeriesInstanceUID)
-    sitk.WriteImage(sitk.Image([80, 64, 2], sitk.sitkUInt8), tmp_path / "label.nii.gz")
-    content = (tmp_path / "label.nii.gz").read_bytes()
-    answer = requests.put(
-        f"{server.url}/datastore/label", params={"image": series}, files={"label": ("label.nii.gz", content)}
-    )
-    assert answer.status_code == 422
+    mask = np.zeros(stack.images.shape, bool)
+    mask[:, FRAME, 20:40, 30:50] = True
+    write_masks(tmp_path / "drawn.nii.gz", mask, stack)
+    before = segmentations()
+    client.save_label(series, str(tmp_path / "drawn.nii.gz"))
+    drawn = sitk.ReadImage(str(tmp_path / "drawn.nii.gz"))
+    sitk.WriteImage(drawn[..., FRAME], tmp_path / "volume.nii.gz")  # of no time
+    client.save_label(series, str(tmp_path / "volume.nii.gz"))
+    assert segmentations() == before
+    image, _ = client.infer("propagate", series, {"frame": FRAME})
+    assert np.array_equal(read_masks(image, stack)[:, FRAME], mask[:, FRAME])
+    sitk.WriteImage(sitk.Image([80, 64, 2], sitk.sitkUInt8), tmp_path / "empty.nii.gz")
+    files = {"label": ("label.nii.gz", (tmp_path / "empty.nii.gz").read_bytes())}
+    answer = requests.put(f"{server.url}/datastore/label", params={"image": series}, files=files)
+    assert answer.status_code == 422, answer.text
     log = server.log.read_text()
     assert not [value for value in cines.patient.values() if value in log]
     assert "Traceback" not in log

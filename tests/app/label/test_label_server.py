@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,14 +39,14 @@ def post(server, model, image, params=None, **files):
     return requests.post(url, params={"image": image}, data={"params": json.dumps(params or {})}, files=opened or None)
 
 
-def test_info_names_the_tasks(client):
+def test_info_names_the_tasks(client, cines):
     info = client.info()
     assert info["name"] == "DIRNet"
     assert set(info["models"]) == {"propagate", "register"}
     assert info["models"]["propagate"]["type"] == "segmentation"
     assert set(info["trainers"]) == {"dirnet"}
     assert "worst_registered" in info["strategies"]
-    assert set(client.datastore()["objects"]) == {"one", "two", "patient_cine"}
+    assert set(client.datastore()["objects"]) == {"one", "two", cines.series_id}
 
 
 def test_a_label_is_propagated_and_saved(client, cines, drawn):
@@ -75,8 +76,8 @@ def test_a_series_is_propagated_from_the_label_saved_for_it(client, cines, tmp_p
     direction[:3, :3] = np.reshape(first.GetDirection(), (3, 3))
     image.SetDirection(direction.ravel())
     sitk.WriteImage(image, tmp_path / "label.nii.gz")
-    client.save_label("patient_cine", str(tmp_path / "label.nii.gz"))
-    result, numbers = client.infer("propagate", "patient_cine", {})
+    client.save_label(cines.series_id, str(tmp_path / "label.nii.gz"))
+    result, numbers = client.infer("propagate", cines.series_id, {})
     masks = read_masks(result, stack)
     assert masks.shape == stack.images.shape
     assert np.array_equal(masks[:, 3], mask[3] > 0)
@@ -139,7 +140,7 @@ def test_the_next_image_is_the_one_registered_worst(client, cines):
         frames = read(cines.folder / f"{image}.nii.gz")
         scores[image] = registrar.propagate(frames, np.ones(frames.shape[1:]), 0).ncc_after[1:].mean()
     worst = min(scores, key=scores.get)  # the series has a final label by now, or is no worse
-    if found["id"] != "patient_cine":
+    if found["id"] != cines.series_id:
         assert found["id"] == worst
         assert found["ncc_after"] == pytest.approx(scores[worst], abs=1e-3)
     else:
@@ -161,12 +162,13 @@ WRONG = [
     ("register", "two", {"fixed": "../../x", "moving_frame": 0}, False, 422, "not a path"),
     ("register", "two", {"fixed": "nowhere", "moving_frame": 0}, False, 404, "no image 'nowhere'"),
     ("register", "two", {"fixed": "two", "moving_frame": 0, "fixed_frame": 10}, False, 422, "fixed_frame must be 0"),
-    ("register", "two", {"fixed": "patient_cine", "moving_frame": 0}, False, 422, "fixed_frame must be 0 to 9"),
+    ("register", "two", {"fixed": "SERIES", "moving_frame": 0}, False, 422, "fixed_frame must be 0 to 9"),
 ]
 
 
 @pytest.mark.parametrize(("model", "image", "params", "labelled", "status", "message"), WRONG)
-def test_a_wrong_request_is_told_what_is_wrong(server, drawn, model, image, params, labelled, status, message):
+def test_a_wrong_request_is_told_what_is_wrong(server, cines, drawn, model, image, params, labelled, status, message):
+    params = {name: cines.series_id if value == "SERIES" else value for name, value in params.items()}
     answer = post(server, model, image, params, **({"label": drawn["two"]} if labelled else {}))
     assert (answer.status_code, message in answer.json()["detail"]) == (status, True), answer.text
     assert requests.get(f"{server.url}/info/").ok
@@ -208,8 +210,53 @@ def test_nothing_leaves_the_datastore(server, cines, drawn):
     assert wsi.status_code in (404, 422)
     batch = requests.post(f"{server.url}/batch/infer/propagate", json={"images": ["/etc/passwd"]})
     assert batch.status_code < 500
-    assert requests.delete(f"{server.url}/datastore/image", params={"id": "patient_cine"}).status_code == 403
+    assert requests.delete(f"{server.url}/datastore/image", params={"id": cines.series_id}).status_code == 403
     assert cines.series.is_dir()
+
+
+def test_only_this_machines_names_and_pages_may_ask(server):
+    port = server.url.rsplit(":", 1)[1]
+    for headers, status in (
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": f"http://evil.example:{port}"}, 403),
+        ({"Host": f"evil.example:{port}"}, 400),
+        ({"Origin": server.url}, 200),
+        ({"Host": f"localhost:{port}"}, 200),
+        ({}, 200),
+    ):
+        answer = requests.get(f"{server.url}/info/", headers=headers)
+        assert answer.status_code == status, headers
+        assert "access-control-allow-origin" not in answer.headers
+    preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"}
+    assert requests.options(f"{server.url}/datastore/image", headers=preflight).status_code == 403
+
+
+def test_what_this_app_has_no_use_for_is_not_offered(server, tmp_path):
+    for method, route in (
+        ("GET", "proxy/dicom/wado/..%2Fsystem"),
+        ("GET", "logs/"),
+        ("GET", "model/propagate"),
+        ("PUT", "model/propagate"),
+        ("POST", "reload"),
+        ("POST", "infer/wsi/propagate"),
+        ("GET", "ohif/index.html"),
+    ):
+        assert requests.request(method, f"{server.url}/{route}").status_code == 404, route
+    archive = tmp_path / "x.tar"
+    with tarfile.open(archive, "w") as content:
+        content.addfile(tarfile.TarInfo("../../evil"))
+    files = {"files": ("x.tar", archive.read_bytes())}
+    assert requests.put(f"{server.url}/session/", params={"uncompress": "true"}, files=files).status_code == 422
+
+
+def test_a_result_does_not_replace_the_drawing(client, server, cines, drawn):
+    client.save_label("one", str(drawn["one"]), tag="final")
+    answer = post(server, "propagate", "one", {"save_label": True, "label_tag": "final"})
+    assert answer.status_code == 422
+    assert "drawing's own" in answer.json()["detail"]
+    assert post(server, "propagate", "one", {"save_label": True, "label_tag": "followed"}).ok
+    assert np.array_equal(read(client.download_label("one", "final")), read(drawn["one"]))
+    requests.delete(f"{server.url}/datastore/label", params={"id": "one", "tag": "final"})
 
 
 def test_many_requests_at_once_are_all_right_and_leave_no_memory(server, cines, drawn):
@@ -250,7 +297,7 @@ def test_training_leaves_new_weights_for_the_next_inference(client, server, cine
             break
         time.sleep(0.5)
     assert status["status"] == "DONE", "\n".join(status["details"])
-    assert (server.model_dir / "dirnet.pt").is_file()
+    assert len(list(server.model_dir.glob("dirnet_from_*.pt"))) == 1
     assert "iteration 10" in server.log.read_text()
     assert post(server, "propagate", "one", label=drawn["one"]).content != before
     assert "trained" in client.info()["train_stats"]["dirnet"]

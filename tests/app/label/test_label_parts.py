@@ -1,0 +1,38 @@
+"""The MONAI Label app's own parts, without a server."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+pytest.importorskip("monailabel", reason="MONAI Label is not installed")
+
+from app.lib.studies import find_series
+from app.lib.weights import Weights
+from dirnet.registrar import SHIPPED_WEIGHTS
+
+
+def test_a_series_keeps_its_id_whatever_comes_beside_it(cines, tmp_path):
+    shutil.copytree(cines.series, tmp_path / "p_1")
+    before = find_series(tmp_path)
+    shutil.copytree(cines.series, tmp_path / "p" / "1")
+    after = find_series(tmp_path)
+    assert len(before) == 1
+    assert len(after) == 2
+    assert before.items() <= after.items()
+
+
+def test_trained_weights_serve_those_they_were_trained_from(tmp_path):
+    weights = Weights(tmp_path)
+    assert weights.path == SHIPPED_WEIGHTS
+    shutil.copy(SHIPPED_WEIGHTS, weights.trained)
+    assert Weights(tmp_path).path == weights.trained
+    other = tmp_path / "other.pt"
+    shutil.copy(SHIPPED_WEIGHTS, other)
+    assert Weights(tmp_path, other).path == weights.trained  # the same weights by another name
+    state = torch.load(SHIPPED_WEIGHTS, weights_only=True)
+    next(value for value in state.values() if value.is_floating_point()).add_(1)
+    torch.save(state, other)
+    assert Weights(tmp_path, other).path == other
