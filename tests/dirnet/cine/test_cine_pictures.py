@@ -53,6 +53,18 @@ def test_contour_lies_on_the_masks_border(tmp_path):
     assert not has(image, YELLOW)[rows.min() + 3 : rows.max() - 2, columns.min() + 3 : columns.max() - 2].any()
 
 
+def test_slices_stand_side_by_side(tmp_path):
+    images, masks = cine()
+    moved = np.roll(masks, 20, axis=2)
+    save_animation(tmp_path / "cine.gif", [images, images], [masks, moved], 0, titles=["slice 1", "slice 2"])
+    image, _ = pages(tmp_path / "cine.gif")[0]
+    assert image.shape == (48 * 7 + BAR, 2 * 48 * 7, 3)
+    for half in (image[:, : 48 * 7], image[:, 48 * 7 :]):  # each in the middle of its own square
+        columns = np.nonzero(has(half, YELLOW))[1]
+        assert columns.max() - columns.min() == 16 * 7 - 1
+        assert half[:20, :60].max() > 200  # its title
+
+
 def test_equal_frames_are_all_there_and_keep_the_rate(tmp_path):
     images, masks = np.full((7, 40, 30), 0.5), np.zeros((7, 40, 30))
     save_animation(tmp_path / "cine.gif", images, masks, annotated=0, frame_ms=43.7)

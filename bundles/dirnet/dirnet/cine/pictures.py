@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
 from ..files import write_aside
@@ -88,57 +88,78 @@ def _mark(name: str, frame: int, curves: list[np.ndarray], unit: str) -> str:
 
 
 def save_animation(
-    path: str | Path, images: ArrayLike, masks: ArrayLike, annotated: int, frame_ms: float = 50.0
+    path: str | Path,
+    images: ArrayLike,
+    masks: ArrayLike,
+    annotated: int,
+    frame_ms: float = 50.0,
+    titles: Sequence[str] = (),
 ) -> None:
     """Write a cine with the contour on it as an animated GIF, without end: yellow as drawn, blue as followed.
 
-    Shows a square around all masks, with as much again around them, enlarged by a whole factor; a bar below grows
-    with the cycle. Pixels are shown square. A GIF counts time in 10 ms, so frames differ by that to keep the rate.
-    The file appears whole or not at all.
+    Slices stand side by side, each as a square around its masks, of the size that the largest needs with as much again
+    around it, enlarged by a whole factor; a bar below grows with the cycle. Pixels are shown square. A GIF counts time
+    in 10 ms, so frames differ by that to keep the rate. The file appears whole or not at all.
 
     Args:
-        images: (T, H, W) in [0, 1]; what is beyond is clipped.
-        masks: (T, H, W), above 0.5 inside; empty where there is no contour.
+        images: (S, T, H, W), or (T, H, W) of one slice, in [0, 1]; what is beyond is clipped.
+        masks: of the same shape, above 0.5 inside; empty where there is no contour.
         annotated: frame on which it was drawn, from 0.
         frame_ms: from one frame to the next; 20 or more, for what is faster viewers slow down.
+        titles: of the slices, written into them.
 
     Raises:
         ValueError: when the shapes differ, there is no such frame, or ``frame_ms`` is out of range.
     """
-    frames, inside = np.asarray(images, np.float32), np.asarray(masks) > 0.5
-    if frames.ndim != 3 or 0 in frames.shape or frames.shape != inside.shape:
-        raise ValueError(f"expected images and masks (T, H, W), got {frames.shape} and {inside.shape}")
-    if not 0 <= annotated < len(frames):
-        raise ValueError(f"the annotated frame must be 0 to {len(frames) - 1}, got {annotated}")
+    stacks, inside = np.asarray(images, np.float32), np.asarray(masks) > 0.5
+    if stacks.ndim not in (3, 4) or 0 in stacks.shape or stacks.shape != inside.shape:
+        raise ValueError(f"expected images and masks (T, H, W) or (S, T, H, W), got {stacks.shape} and {inside.shape}")
+    stacks, inside = (array.reshape(-1, *array.shape[-3:]) for array in (stacks, inside))
+    count = stacks.shape[1]
+    if not 0 <= annotated < count:
+        raise ValueError(f"the annotated frame must be 0 to {count - 1}, got {annotated}")
     if not 20 <= frame_ms <= 60_000:
         raise ValueError(f"expected 20 to 60000 ms a frame, got {frame_ms}")
 
-    anywhere = inside.any(0)
-    extent = max((int(np.ptp(where)) + 1 for where in np.nonzero(anywhere) if where.size), default=0)
-    shown = (slice(None), *window_around(anywhere, anywhere.shape, max(48, 2 * extent)))
-    frames, inside = frames[shown], inside[shown]
-    factor = -(-SIDE // max(frames.shape[1:]))
-    pages = [
-        _page(image, mask, factor, GREYS + (frame != annotated), (frame + 1) / len(frames))
-        for frame, (image, mask) in enumerate(zip(frames, inside, strict=True))
-    ]
-    ticks = np.round(np.arange(len(pages) + 1) * frame_ms / 10)
+    anywhere = inside.any(1)
+    extents = [int(np.ptp(where)) + 1 for slice_ in anywhere for where in np.nonzero(slice_) if where.size]
+    side = min(max(48, 2 * max(extents, default=0)), max(stacks.shape[2:]))
+    places = [slice_ if slice_.any() else anywhere.any(0) for slice_ in anywhere]
+    windows = [(slice(None), *window_around(place, place.shape, side)) for place in places]
+    factor = -(-SIDE // side)
+    pages = []
+    for frame in range(count):
+        colour = GREYS + (frame != annotated)
+        panels = [
+            _panel(stack[window][frame], mask[window][frame], factor, colour, title)
+            for stack, mask, window, title in zip(stacks, inside, windows, [*titles, *[""] * len(stacks)], strict=False)
+        ]
+        pages.append(_page(panels, (frame + 1) / count))
+    ticks = np.round(np.arange(count + 1) * frame_ms / 10)
     durations = (10 * np.diff(ticks)).astype(int).tolist()
     with write_aside(path) as aside:
         pages[0].save(aside, "GIF", save_all=True, append_images=pages[1:], duration=durations, loop=0)
 
 
-def _page(image: np.ndarray, mask: np.ndarray, factor: int, colour: int, progress: float) -> Image.Image:
-    """One frame enlarged, with the contour inside the mask's border and the bar below, in the colours of the GIF."""
+def _panel(image: np.ndarray, mask: np.ndarray, factor: int, colour: int, title: str) -> np.ndarray:
+    """One slice's frame enlarged, with the contour inside the mask's border, in the colours of the GIF."""
     size = (image.shape[1] * factor, image.shape[0] * factor)
     grey = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    if title:
+        ImageDraw.Draw(grey).text((4, 2), title, fill=255, font_size=14)
     smooth = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
     indices = np.asarray(grey, np.uint16) * (GREYS - 1) // 255
     inside = np.asarray(smooth) > 127
     indices[inside & ~binary_erosion(inside, iterations=2, border_value=1)] = colour
-    bar = np.zeros((BAR, size[0]), np.uint16)
-    bar[1:, : round(progress * size[0])] = GREYS - 1
-    page = Image.fromarray(np.concatenate([indices, bar]).astype(np.uint8), "P")
+    return indices
+
+
+def _page(panels: Sequence[np.ndarray], progress: float) -> Image.Image:
+    """Panels side by side, and the bar below."""
+    shown = np.concatenate(panels, 1)
+    bar = np.zeros((BAR, shown.shape[1]), np.uint16)
+    bar[1:, : round(progress * shown.shape[1])] = GREYS - 1
+    page = Image.fromarray(np.concatenate([shown, bar]).astype(np.uint8), "P")
     greys = np.linspace(0, 255, GREYS).round().astype(int).repeat(3).tolist()
     page.putpalette([*greys, *YELLOW, *BLUE])
     return page
