@@ -24,7 +24,7 @@ from dirnet.cine import (
     volume_curve,
 )
 from dirnet.dicom_files import write_segmentation
-from dirnet.files import refuse_overwriting, write_aside, write_csv
+from dirnet.files import write_aside, write_csv, write_set_aside
 from dirnet.handlers import save_picture
 from dirnet.registrar import Propagation, Registrar
 from transforms.cine import scale_intensity
@@ -83,7 +83,8 @@ class Followed:
             curve = self.mean_strain(name)
             peak = curve[np.nanargmax(np.abs(curve))] if np.isfinite(curve).any() else np.nan
             numbers[f"peak_{name}_strain_percent"] = _number(peak)
-        numbers["folded_percent"] = max(float(result.folded_percent.max()) for result in self.slices.values())
+        folded = max(float(result.folded_percent.max()) for result in self.slices.values())
+        numbers["folded_percent"] = round(folded, 4)
         return numbers
 
     def mean_strain(self, name: str) -> np.ndarray:
@@ -124,24 +125,29 @@ def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int)
 
 
 def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
-    """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, the middle slice as animation, and, of a
-    cine from DICOM files, a DICOM Segmentation.
+    """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, three slices as animation, and, of a cine from
+    DICOM files, a DICOM Segmentation. All files appear, or none.
 
     Raises:
         FileExistsError: before anything is written, when one of the files exists and may not be replaced.
     """
+    results = RESULTS + DICOM_RESULTS if followed.cine.files else RESULTS
+    names = {result: f"{name}_{result}" for result in results}
+    with write_set_aside(folder, names.values(), overwrite) as aside:
+        _write(followed, {result: aside / name for result, name in names.items()})
+    return [folder / name for name in names.values()]
+
+
+def _write(followed: Followed, paths: dict[str, Path]) -> None:
+    """Each result to its path."""
     cine, function = followed.cine, followed.function
-    results = RESULTS + DICOM_RESULTS if cine.files else RESULTS
-    paths = {result: folder / f"{name}_{result}" for result in results}
-    refuse_overwriting(*paths.values(), overwrite=overwrite)
     if cine.files:  # first: the one that can be refused
         write_segmentation(paths["segmentation.dcm"], followed.masks, cine.files)
     write_masks(paths["masks.nii.gz"], followed.masks, cine)
     drawn_areas = {number: followed.areas[number] for number in followed.slices}
     ml = None if followed.volume is None else followed.volume.ml
     write_csv(paths["cycle.csv"], cine_table(drawn_areas, ml, followed.strains, cine.times))
-    with write_aside(paths["numbers.json"]) as path:
-        path.write_text(json.dumps(followed.numbers, indent=1) + "\n")
+    paths["numbers.json"].write_text(json.dumps(followed.numbers, indent=1) + "\n")
     if ml is not None:
         figure = curve_figure({"LV volume": ml}, "LV volume", "ml", function.ed, function.es, cine.times)
     else:
@@ -150,11 +156,12 @@ def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -
     save_picture(figure, paths["cycle.png"])
     strain = {name: followed.mean_strain(name) for name in ("circumferential", "radial")}
     save_picture(curve_figure(strain, "mean strain", "%", function.ed, function.es, cine.times), paths["strain.png"])
-    middle = list(followed.slices)[len(followed.slices) // 2]
+    drawn = list(followed.slices)
+    shown = list(dict.fromkeys([drawn[0], drawn[len(drawn) // 2], drawn[-1]]))  # the errors are at base and apex
     frame_ms = max(20.0, float(np.diff(cine.times).mean())) if cine.times is not None else 50.0
-    images = scale_intensity(cine.images[middle])
-    save_animation(paths["cine.gif"], images, followed.masks[middle], followed.frame, frame_ms)
-    return list(paths.values())
+    images = np.stack([scale_intensity(cine.images[number]) for number in shown])
+    titles = [f"slice {number}" for number in shown]
+    save_animation(paths["cine.gif"], images, followed.masks[shown], followed.frame, frame_ms, titles)
 
 
 def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:

@@ -157,6 +157,8 @@ def _frames_drawn(masks: np.ndarray) -> str:
 
 def _read_nifti_masks(path: Path, cine: CineStack) -> np.ndarray:
     volume = _read_itk(path)
+    if not sitk.GetArrayViewFromImage(volume).any():
+        raise ValueError(f"{path}: is empty: nothing is drawn in it")
     slices, frames, height, width = cine.images.shape
     volumes = [volume]
     if volume.GetDimension() == 4:
@@ -226,7 +228,7 @@ def _read_series(folder: Path) -> CineStack:
             f"{folder}: expected slices of equally many frames, two or more; found "
             + ", ".join(f"{number} of {frames}" for frames, number in sorted(counts.items()))
         )
-    ordered = [sorted(frames, key=_time) for frames in slices]
+    ordered = [_in_time(frames) for frames in slices]
     images = [[_frame(*item) for item in frames] for frames in ordered]
     if len({image.shape for frames in images for image in frames}) > 1:
         raise ValueError(f"{folder}: its images differ in size")
@@ -287,13 +289,24 @@ def _times(folder: Path, ordered: list[list[Item]]) -> np.ndarray | None:
         ValueError: when a slice has two frames at one time.
     """
     for frames in ordered:
-        times = [frame.get("TriggerTime") for _, frame in frames]
-        known = np.array(times, float) if None not in times and "" not in times else None
-        if known is None or not known.any():
+        times = _triggers(frames)
+        if times is None or not any(times):
             return None
-        if (np.diff(known) <= 0).any():
+        if (np.diff(times) <= 0).any():
             raise ValueError(f"{folder}: a slice has two frames at one trigger time; is it one series, acquired once?")
-    return np.array([frame.TriggerTime for _, frame in ordered[0]], float)
+    return np.array(_triggers(ordered[0]))
+
+
+def _triggers(frames: list[Item]) -> list[float] | None:
+    """Trigger times of the frames of a slice in ms; None where one has none."""
+    times = [header.get("TriggerTime") for _, header in frames]
+    return None if None in times or "" in times else [float(time) for time in times]
+
+
+def _in_time(frames: list[Item]) -> list[Item]:
+    """Frames of a slice by trigger time, where all have one, then by number."""
+    numbered = sorted(frames, key=lambda item: int(item[1].InstanceNumber))
+    return numbered if _triggers(frames) is None else sorted(numbered, key=lambda item: float(item[1].TriggerTime))
 
 
 def _datasets(folder: Path) -> list[Item]:
@@ -319,11 +332,6 @@ def _datasets(folder: Path) -> list[Item]:
             f"{folder}: expected the files of one series, found {len(series)} series; put each in a folder"
         )
     return headers
-
-
-def _time(item: Item) -> tuple[float, int]:
-    header = item[1]
-    return float(header.get("TriggerTime") or 0), int(header.InstanceNumber)
 
 
 def _frame(path: Path, dataset: pydicom.Dataset) -> np.ndarray:

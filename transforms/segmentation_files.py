@@ -36,35 +36,68 @@ def read_segmentation(path: str | Path, cine: CineStack) -> np.ndarray:
 
     Its frames are known by the images that they refer to (Derivation Image, C.7.6.16.2.6); one that refers to none of
     the cine's stands for every time, and goes to the slice nearest to whose plane it lies. Where its pixels are others
-    than the slice's, the nearest are taken.
+    than the slice's, the nearest are taken. Frames on which nothing is marked say nothing of time.
 
     Args:
         path: an object of one segment, BINARY.
         cine: on which it was drawn.
 
     Raises:
-        ValueError: when it cannot be read, holds several segments, or refers to no frame of the cine and holds two at
-            one place.
+        ValueError: when it cannot be read, holds several segments, marks frames that lie where no slice does, marks
+            some that refer to the cine's images and some that refer to none, or refers to none and holds two at one
+            place.
     """
     found, pixels = _read(path)
     shared = (found.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     known = _instances(cine)
-    masks = np.zeros(cine.images.shape, bool)
-    timeless, timed = [], False
+    timed, timeless = [], []
     for item, marked in zip(found.PerFrameFunctionalGroupsSequence, pixels, strict=True):
         refers = {known[uid] for uid in (*_sources(item), *_sources(shared)) if uid in known}
-        timed = timed or bool(refers)
         if not refers:
-            timeless.append(_image(path, found, shared, item, marked))
-        for number, time in refers:
-            image = _image(path, found, shared, item, marked, cine.grids[number])
-            masks[number, time] |= on_grid(image, cine.grids[number]) != 0
+            timeless.append((item, marked))
+        elif marked.any():
+            timed.append((item, marked, refers))
+    drawn = sum(bool(marked.any()) for _, marked in timeless)
+    if timed and drawn:
+        raise ValueError(
+            f"{path}: {len(timed)} frames refer to the cine's images and {drawn} to none: of which time are those?"
+        )
     if not timed:
-        masks = masks[:, :1]
-    for number, grid in enumerate(cine.grids):
-        for image in _nearest(path, timeless, grid):
-            masks[number] |= on_grid(image, grid) != 0
+        return _by_place(path, [_image(path, found, shared, *frame) for frame in timeless], cine)
+    masks = np.zeros(cine.images.shape, bool)
+    used = 0
+    for item, marked, refers in timed:
+        there = False
+        for number, time in refers:
+            grid = cine.grids[number]
+            mask = on_grid(_image(path, found, shared, item, marked, grid), grid) != 0
+            masks[number, time] |= mask
+            there = there or bool(mask.any())
+        used += there
+    _check_used(path, len(timed), used)
     return masks
+
+
+def _by_place(path: str | Path, images: list[sitk.Image], cine: CineStack) -> np.ndarray:
+    """Frames without time on the slices that they lie nearest to, (S, 1, H, W)."""
+    slices, _, height, width = cine.images.shape
+    masks = np.zeros((slices, 1, height, width), bool)
+    used, finer = set(), False
+    for number, grid in enumerate(cine.grids):
+        near = _near(path, images, grid)
+        finer = finer or len(near) > 1
+        if near:
+            masks[number, 0] = on_grid(images[near[0]], grid) != 0
+        if masks[number].any():
+            used.add(near[0])
+    if not finer:  # frames closer than the slices may lie between them, or beyond
+        _check_used(path, sum(bool(sitk.GetArrayViewFromImage(image).any()) for image in images), len(used))
+    return masks
+
+
+def _check_used(path: str | Path, drawn: int, used: int) -> None:
+    if 0 < used < drawn:  # none: what is read is empty, which its reader says
+        raise ValueError(f"{path}: drawn on {drawn} frames, of which only {used} lie where the cine's slices do")
 
 
 def _read(path: str | Path) -> tuple[pydicom.Dataset, np.ndarray]:
@@ -130,18 +163,15 @@ def _image(
     return image
 
 
-def _nearest(path: str | Path, images: list[sitk.Image], grid: sitk.Image) -> list[sitk.Image]:
-    """Of images that lie within half a slice of a grid's plane the nearest; none where none does."""
+def _near(path: str | Path, images: list[sitk.Image], grid: sitk.Image) -> list[int]:
+    """Which of some images lie within half a slice of a grid's plane, the nearest first."""
     depths = []
     for image in images:
         centre = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
         depths.append(grid.TransformPhysicalPointToContinuousIndex(centre)[2])
-    offsets = np.array(depths) * grid.GetSpacing()[2]
-    if not len(offsets) or np.abs(depths).min() > 0.5:
-        return []
-    nearest = int(np.abs(offsets).argmin())
-    if (np.abs(offsets - offsets[nearest]) < SAME_PLACE).sum() > 1:
+    near = sorted((index for index, depth in enumerate(depths) if abs(depth) <= 0.5), key=lambda n: abs(depths[n]))
+    if sum(abs(depths[n] - depths[near[0]]) * grid.GetSpacing()[2] < SAME_PLACE for n in near) > 1:
         raise ValueError(
             f"{path}: two frames lie at one place and refer to none of the cine's images: of which time are they?"
         )
-    return [images[nearest]]
+    return near

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from typer.testing import CliRunner
 
-from app import command_line
+from app import command_line, follow
 from app.follow import DICOM_RESULTS, RESULTS, write_masks
 from dirnet.fields import read_displacement
 from dirnet.registrar import Registrar
@@ -130,6 +130,25 @@ def test_nothing_is_overwritten_unasked(data, tmp_path, monkeypatch, capsys):
     assert error.startswith("error: '")
     assert "_ddf.npy' exists" in error
     run(*arguments, "--force")
+
+
+def test_a_failure_midway_leaves_no_mixed_results(data, tmp_path, monkeypatch):
+    series, drawn, *_ = data
+    arguments = ["propagate", series, drawn, "-o", tmp_path]
+
+    def no_space(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(follow, "save_animation", no_space)  # the last to be written
+        run(*arguments, fails=True)
+        assert not list(tmp_path.iterdir())
+    run(*arguments)  # not stopped by what the first left
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(follow, "save_animation", no_space)
+        run(*arguments, "--force", fails=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(

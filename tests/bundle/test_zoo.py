@@ -42,7 +42,7 @@ def test_network_takes_and_gives_what_the_metadata_says(files):
 def test_exported_torchscript_gives_the_same_field_at_any_size(files, bundle, network, tmp_path):
     ckpt_export("network_def", filepath=str(tmp_path / "model.ts"), bundle_root=str(bundle), **files)
     exported = torch.jit.load(tmp_path / "model.ts")
-    for shape in ((1, 2, 256, 256), (3, 2, 100, 77)):
+    for shape in ((1, 2, 256, 256), (3, 2, 100, 77), (1, 2, 7, 40)):
         pair = torch.rand(shape)
         torch.testing.assert_close(exported(pair), network(pair), atol=1e-4, rtol=0)
 
@@ -53,7 +53,7 @@ def test_exported_onnx_gives_the_same_field(files, bundle, network, tmp_path, op
     options = {name: str(bundle / "configs" / value) for name, value in options.items()}
     onnx_export("network_def", filepath=str(tmp_path / "model.onnx"), ckpt_file=checkpoint, **files, **options)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    for shape in [(1, 2, 256, 256), *([(3, 2, 100, 77)] if options else [])]:
+    for shape in [(1, 2, 256, 256), *([(3, 2, 100, 77), (1, 2, 7, 40)] if options else [])]:
         pair = torch.rand(shape)
         (field,) = session.run(None, {session.get_inputs()[0].name: pair.numpy()})
         np.testing.assert_allclose(field, network(pair).detach().numpy(), atol=1e-4)
@@ -63,9 +63,11 @@ def test_exported_program_gives_the_same_field_at_any_size(run, network, tmp_pat
     result = run("inference", "--run_id", "export", "--filepath", tmp_path / "model.pt2")
     assert result.returncode == 0, result.stderr[-3000:]
     program = torch.export.load(tmp_path / "model.pt2").module()
-    for shape in ((1, 2, 256, 256), (3, 2, 100, 77)):
+    for shape in ((1, 2, 256, 256), (3, 2, 100, 77), (1, 2, 16, 41)):
         pair = torch.rand(shape)
         torch.testing.assert_close(program(pair), network(pair), atol=1e-4, rtol=0)
+    with pytest.raises(AssertionError, match="Guard failed"):  # as docs/export.md says
+        program(torch.rand(1, 2, 15, 40))
 
 
 @pytest.mark.parametrize(("config", "kind"), [("train", "train"), ("evaluate", "infer"), ("inference", "infer")])

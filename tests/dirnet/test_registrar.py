@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
+from dirnet import exports
 from dirnet.images import as_image, pixels
 from dirnet.layers import warp
 from dirnet.metrics import dice
@@ -192,3 +193,19 @@ def test_no_file_is_left_of_a_format_that_cannot_be(registrar, images, tmp_path)
     with pytest.raises(ValueError, match="moving is no DICOM file: an array"):
         registrar.register(*images).save(tmp_path, formats=["nifti", "dicom"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_midway_leaves_the_files_that_were_there(registrar, images, tmp_path, monkeypatch):
+    registration = registrar.register(*images)
+    written = registration.save(tmp_path, formats=["itk", "numpy", "picture"])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(written) == sorted(before)
+
+    def no_space(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(exports, "save_picture", no_space)
+    other = registrar.register(images[1], images[0])
+    with pytest.raises(OSError, match="No space left"):
+        other.save(tmp_path, formats=["itk", "numpy", "picture"], overwrite=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -47,6 +47,21 @@ def test_a_series_in_order_of_place_and_time(folder, cine):
     assert cine.spacing == tuple(headers[0][0].PixelSpacing)
 
 
+@pytest.mark.parametrize("lacking", ["absent", "empty"])
+def test_a_series_with_some_trigger_times_is_in_order_of_number(phantom_dir, tmp_path, lacking):
+    files = [Path(path) for path in read_records(phantom_dir, "")[0]["frames"]][:5]
+    for number, path in enumerate(files):
+        dataset = pydicom.dcmread(path)
+        if number == 3:
+            dataset.TriggerTime = ""
+        if number == 3 and lacking == "absent":
+            del dataset.TriggerTime
+        dataset.save_as(tmp_path / path.name)
+    cine = read_cine_stack(tmp_path)
+    assert [path.name for path in cine.files[0]] == [path.name for path in files]
+    assert cine.times is None
+
+
 def test_nifti_of_slices_and_of_one_slice(tmp_path):
     array = np.random.default_rng(0).random((5, 3, 12, 20), np.float32)  # time, slice, y, x
     image = sitk.JoinSeries([sitk.GetImageFromArray(volume) for volume in array])

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import highdicom
@@ -102,7 +103,60 @@ def test_what_lies_between_two_slices_goes_to_the_nearer(tmp_path, cine, drawn):
         read_drawn(edited(path, shift(4)), cine, 7)
 
 
+@pytest.mark.parametrize("forget", [None, forget_sources], ids=["with sources", "without"])
+def test_a_frame_that_lies_elsewhere_is_not_passed_over(tmp_path, cine, drawn, forget):
+    path = write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7)
+    if forget:
+        edited(path, forget)
+    normal = np.cross(*np.reshape(cine.grids[0].GetDirection(), (3, 3)).T[:2])
+
+    def move_away(item):
+        for place in item.get("PlanePositionSequence", []):
+            position = np.array(place.ImagePositionPatient, float)
+            if np.allclose(position, cine.grids[1].GetOrigin(), atol=0.1):
+                place.ImagePositionPatient = [f"{v:.4f}" for v in position + 100 * normal]
+
+    with pytest.raises(ValueError, match=r"drawn\.dcm: drawn on 2 frames, of which only 1 lie where the cine's slices"):
+        read_drawn(edited(path, move_away), cine, 7)
+
+
+def test_frames_closer_than_the_slices_are_not_all_asked_for(tmp_path, cine, drawn):
+    path = edited(write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7), forget_sources)
+    dataset = pydicom.dcmread(path)
+    step = np.subtract(cine.grids[1].GetOrigin(), cine.grids[0].GetOrigin())
+    items, masks = [], []
+    for part in (0, 0.3, 0.7, 1, 1.3, 1.9):  # the last beyond the cine
+        item = copy.deepcopy(dataset.PerFrameFunctionalGroupsSequence[0])
+        position = cine.grids[0].GetOrigin() + part * step
+        item.PlanePositionSequence[0].ImagePositionPatient = [f"{v:.4f}" for v in position]
+        items.append(item)
+        masks.append(drawn[0] if part < 0.5 else drawn[1])
+    dataset.PerFrameFunctionalGroupsSequence = items
+    dataset.NumberOfFrames = len(items)
+    dataset.PixelData = np.packbits(np.array(masks), bitorder="little").tobytes()
+    dataset.save_as(path)
+    assert np.array_equal(read_drawn(path, cine, 7), drawn)
+
+
+def test_frames_with_and_without_time_are_not_mixed(tmp_path, cine, drawn):
+    path = write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7)
+    dataset = pydicom.dcmread(path)
+    places = [item.PlanePositionSequence[0].ImagePositionPatient for item in dataset.PerFrameFunctionalGroupsSequence]
+    order = [0, 1] if np.allclose(places[0], cine.grids[0].GetOrigin(), atol=0.1) else [1, 0]
+    forget_sources(dataset.PerFrameFunctionalGroupsSequence[order[1]])
+    dataset.save_as(path)
+    with pytest.raises(ValueError, match=r"drawn\.dcm: 1 frames refer .* and 1 to none: of which time are those\?"):
+        read_drawn(path, cine, 7)
+    drawn[1] = False  # the one without time
+    dataset.PixelData = np.packbits(drawn[order], bitorder="little").tobytes()
+    dataset.save_as(path)
+    assert np.array_equal(read_drawn(path, cine, 7), drawn)
+    with pytest.raises(ValueError, match="drawn on frame 7 of the cine, not on frame 3"):
+        read_drawn(path, cine, 3)
+
+
 def test_a_coarser_grid_covers_what_lies_under_its_pixels(tmp_path, cine, drawn):
+    drawn = np.roll(drawn, -20, axis=2)  # where it stays within the slices
     path = write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7)
 
     def stretch(item):

@@ -15,7 +15,7 @@ from transforms.cine import scale_intensity
 
 from .dicom_files import write_deformable_registration, write_derived_series
 from .fields import write_displacement
-from .files import refuse_overwriting, write_aside
+from .files import write_aside, write_set_aside
 from .handlers.pictures import picture, save_picture
 from .images import pixels
 from .itk_files import bspline_transform, displacement_transform, write_transform
@@ -30,7 +30,7 @@ __all__ = ["FORMATS", "save_registration"]
 def save_registration(
     registration: Registration, folder: str | Path, name: str, formats: Sequence[str], overwrite: bool = False
 ) -> list[Path]:
-    """Write a registration as ``<name>_…`` in each of some formats.
+    """Write a registration as ``<name>_…`` in each of some formats: all files or none.
 
     ========= =========================================================================================================
     nifti     ``_warped.nii.gz``, moving image on the fixed one's grid; ``_ddf.nii.gz``, the field in mm (ITK's, LPS)
@@ -53,11 +53,12 @@ def save_registration(
         raise ValueError(f"formats must be some of {', '.join(FORMATS)}; got {', '.join(unknown)}")
     if "dicom" in formats:
         _check_dicom(registration)
-    paths = {form: [Path(folder) / f"{name}_{part}" for part in FORMATS[form][0]] for form in formats}
-    refuse_overwriting(*(path for written in paths.values() for path in written), overwrite=overwrite)
-    for form, written in paths.items():
-        FORMATS[form][1](registration, *written)
-    return [path for written in paths.values() for path in written]
+    files = {form: [f"{name}_{part}" for part in FORMATS[form][0]] for form in formats}
+    names = [file for written in files.values() for file in written]
+    with write_set_aside(folder, names, overwrite) as aside:
+        for form, written in files.items():
+            FORMATS[form][1](registration, *(aside / file for file in written))
+    return [Path(folder) / file for file in names]
 
 
 def _check_dicom(registration: Registration) -> None:

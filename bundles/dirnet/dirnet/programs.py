@@ -19,7 +19,8 @@ TOLERANCE = 1e-4  # pixels
 
 
 def export_program(network: DIRNet, path: str | Path) -> None:
-    """Write a network as ``.pt2``, for ``torch.export.load``: pairs (B, 2, H, W[, D]) of any batch and size to DDF.
+    """Write a network as ``.pt2``, for ``torch.export.load``: pairs (B, 2, H, W[, D]) to DDF, of any batch, and
+    of any size from twice the control points' spacing: 16 px a side for the shipped network.
 
     The program is tried at another batch and size than it was made with before it takes its place.
 

@@ -22,7 +22,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ("-", "--", ":", "-.")
 YELLOW, BLUE = (0xF0, 0xE4, 0x42), (0x56, 0xB4, 0xE9)  # drawn and followed contour, as in other pictures
 GREYS = 126  # the first colours of a GIF, then yellow and blue; twice as many make the file larger by half
-SIDE = 320  # pixels of an animation's longer side at least
+SIDE = 320  # pixels of an animation's longer side at least; of several slices, of two
 BAR = 4  # rows of it that show the place in the cycle
 
 
@@ -126,7 +126,7 @@ def save_animation(
     side = min(max(48, 2 * max(extents, default=0)), max(stacks.shape[2:]))
     places = [slice_ if slice_.any() else anywhere.any(0) for slice_ in anywhere]
     windows = [(slice(None), *window_around(place, place.shape, side)) for place in places]
-    factor = -(-SIDE // side)
+    factor = -(-SIDE // (side * min(2, len(stacks))))
     pages = []
     for frame in range(count):
         colour = GREYS + (frame != annotated)
