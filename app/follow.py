@@ -125,8 +125,8 @@ def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int)
 
 
 def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
-    """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, three slices as animation, and, of a cine from
-    DICOM files, a DICOM Segmentation. All files appear, or none.
+    """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, three slices as animation; of a cine from
+    DICOM files a DICOM Segmentation too. All files appear, or none.
 
     Raises:
         FileExistsError: before anything is written, when one of the files exists and may not be replaced.

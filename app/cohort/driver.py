@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from dirnet.registrar import Registrar, weights_file
 
 from .cluster import Share, connect, share_out
-from .records import Row, check_settings, new_folder, publish, read_records, sweep, write_table
+from .records import Row, check_room, check_settings, new_folder, publish, read_records, sweep, write_table
 from .studies import INPUTS, Study
 from .worker import AT_ONCE, Worker
 
@@ -78,7 +78,8 @@ def run(
         report: told how it goes.
 
     Raises:
-        ValueError: when the folder has studies that were done with other weights or from other files.
+        ValueError: when the folder has studies that were done with other weights or from other files, or files of
+            others where a study's results belong.
         FileNotFoundError: when there are no such weights.
         BlockingIOError: when another run works in the folder.
         OSError: when the results cannot be written.
@@ -94,6 +95,7 @@ def run(
         sweep(folder)
         outcome = Outcome(table, len(studies), read_records(folder, studies))
         wanted = [study for study in studies if _wanted(study, outcome.records.get(study.name), folder, retry_failed)]
+        check_room(folder, wanted)
         for study in wanted:
             outcome.records.pop(study.name, None)  # why it failed before
         try:
@@ -116,15 +118,14 @@ def _wanted(study: Study, record: Mapping[str, Any] | None, folder: Path, retry_
     """
     if record is None:
         return True
+    now = study.absolute
     changes = [
-        f"{name} {record.get(name)} (now {study.inputs.get(name)})"
-        for name in INPUTS
-        if record.get(name) != study.inputs.get(name)
+        f"{name} {record.get(name)} (now {now.get(name)})" for name in INPUTS if record.get(name) != now.get(name)
     ]
     if record["status"] == "done" and changes:
         raise ValueError(
-            f"study '{study.name}' was done with {', '.join(changes)}; remove '{folder / study.name}' to have it done "
-            "anew, or give the other study its own id"
+            f"study '{study.name}' was done with {', '.join(changes)}; choose another --output_dir, remove "
+            f"'{folder / study.name}' to have it done anew, or give the other study its own id"
         )
     return record["status"] != "done" and (retry_failed or bool(changes))
 
@@ -252,7 +253,7 @@ class _Crew:
                 self.suspects.append(study)
                 continue
             reason = f"{DEATHS} workers died that had this study: a file that ends the program, or not enough memory"
-            row = {"study": study.name, "status": "failed", "reason": reason, "task": study.task, **study.inputs}
+            row = {"study": study.name, "status": "failed", "reason": reason, "task": study.task, **study.absolute}
             self._note(study, publish(new_folder(self.folder, study.name), row), outcome)
 
     def _note(self, study: Study, row: Row, outcome: Outcome) -> None:

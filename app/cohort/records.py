@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -17,17 +18,18 @@ import pyarrow.parquet as pq
 
 from dirnet.files import write_aside
 
-from .studies import Study
+from .studies import INPUTS, Study
 
-__all__ = ["COLUMNS", "check_settings", "new_folder", "publish", "read_records", "sweep", "write_table"]
+__all__ = ["COLUMNS", "check_room", "check_settings", "new_folder", "publish", "read_records", "sweep", "write_table"]
 
 RECORD = "record.json"
+UNFINISHED = re.compile(r"\..+\.unfinished-[0-9a-f]{8}")  # no name that a user would give
 COLUMNS = {
     "study": pa.string(),
     "status": pa.string(),  # done or failed
     "reason": pa.string(),  # why it failed
     "task": pa.string(),
-    "cine": pa.string(),  # this and the next four: as in the table of studies
+    "cine": pa.string(),  # this and the next four: as in the table of studies, paths absolute
     "mask": pa.string(),
     "frame": pa.int64(),
     "moving": pa.string(),
@@ -83,7 +85,7 @@ def _read_record(folder: Path) -> Row | None:
 def sweep(folder: Path) -> None:
     """Remove what workers that died left half-written. Nobody may be writing to the folder."""
     for name in _names(folder):
-        if name.startswith("."):
+        if UNFINISHED.fullmatch(name):
             shutil.rmtree(folder / name, ignore_errors=True)
 
 
@@ -94,20 +96,52 @@ def _names(folder: Path) -> set[str]:
         return {entry.name for entry in entries}
 
 
+def check_room(folder: Path, studies: Iterable[Study]) -> None:
+    """See that those studies can be published: where one belongs there is nothing, or but that it failed.
+
+    Raises:
+        ValueError: when there is something else, which would be lost.
+    """
+    there = _names(folder)
+    for study in studies:
+        if study.name in there and (reason := _foreign(folder / study.name)):
+            raise ValueError(f"{reason}; move it, or choose another --output_dir")
+
+
+def _foreign(folder: Path) -> str:
+    """What in the place of a study that is not done was not written by this program; empty when it all was."""
+    try:
+        names = sorted(_names(folder) - ({RECORD} if _read_record(folder) else set()))
+    except FileNotFoundError:
+        return ""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        return f"'{folder}' is not the folder of a study"
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"'{folder}' holds what is not known to be of a run: {shown}" if names else ""
+
+
 def new_folder(folder: Path, name: str) -> Path:
     """A folder for the results of a study until they are whole, for :func:`publish`."""
-    aside = folder / f".{name}-{uuid.uuid4().hex[:8]}"
+    aside = _aside(folder, name)
     aside.mkdir(parents=True)
     return aside
+
+
+def _aside(folder: Path, name: str) -> Path:
+    return folder / f".{name}.unfinished-{uuid.uuid4().hex[:8]}"
 
 
 def publish(aside: Path, row: Mapping[str, Any]) -> Row:
     """Add its record to a finished study's folder, as last, and give the folder the study's name.
 
-    A study that is there as done stays, and the folder is dropped: a worker that was believed dead may come late.
+    A study that is there as done stays, and the folder is dropped: a worker that was believed dead may come late. So do
+    files that this program did not write; the study has failed then.
 
     Returns:
         the record that now stands.
+
+    Raises:
+        OSError: when it cannot be written.
     """
     with write_aside(aside / RECORD) as path:
         path.write_text(json.dumps(row, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -117,11 +151,22 @@ def publish(aside: Path, row: Mapping[str, Any]) -> Row:
         if there is not None and there["status"] == "done":
             shutil.rmtree(aside, ignore_errors=True)
             return there
-        shutil.rmtree(folder, ignore_errors=True)  # it failed before, or was not written by this program
+        if reason := _foreign(folder):
+            shutil.rmtree(aside, ignore_errors=True)
+            known = {name: row[name] for name in ("study", "task", *INPUTS, "host") if name in row}
+            return known | {"status": "failed", "reason": reason}
         try:
+            if folder.exists():  # it failed before
+                old = _aside(folder.parent, folder.name)
+                folder.rename(old)
+                there = _read_record(old)
+                if _foreign(old) or (there is not None and there["status"] == "done"):  # come between
+                    old.rename(folder)
+                    continue
+                shutil.rmtree(old)
             aside.rename(folder)
             return dict(row)
-        except OSError:  # not empty: another came between
+        except OSError:  # another came between
             if not folder.exists():
                 raise
     raise OSError(f"'{folder}' cannot be replaced")

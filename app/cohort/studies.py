@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,14 @@ class Study:
 
     def path(self, column: str) -> Path:
         return self.root / str(self.inputs[column])
+
+    @property
+    def absolute(self) -> dict[str, str | int]:
+        """The inputs with whole paths, which say the same wherever the table lies."""
+        # by their text alone: links may lead elsewhere on another machine, and to ask for many takes long
+        return {
+            name: value if name == "frame" else os.path.normpath(self.path(name)) for name, value in self.inputs.items()
+        }
 
 
 def read_studies(path: str | Path) -> list[Study]:

@@ -64,7 +64,8 @@ class Worker:
         Raises:
             OSError: when the record cannot be written.
         """
-        row: Row = {"study": study.name, "status": "done", "task": study.task, **study.inputs, "host": platform.node()}
+        row: Row = {"study": study.name, "status": "done", "task": study.task, **study.absolute}
+        row["host"] = platform.node()
         aside = new_folder(self.folder, study.name)
         try:
             (self._propagate if study.task == "propagate" else self._register)(study, aside, row)

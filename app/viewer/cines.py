@@ -66,10 +66,16 @@ class Cines:
             return self._read[key]
 
     def place(self, key: str) -> tuple[Path, str]:
-        """Folder, relative to that of all cines, and name for what is made of one."""
+        """Folder, relative to that of all cines, and name for what is made of one; no two cines share both.
+
+        A file's name keeps its ending where it would meet another's: ``a.nii`` beside ``a.nii.gz`` or a folder ``a``.
+        """
         path = self._path(key)
-        name = path.name if path.is_dir() else stem(path)
-        return (Path() if path == self.folder else path.parent.relative_to(self.folder)), name
+        within, names = self._names(path)
+        # to lower case: what is made of A and of a is one file on some disks
+        others = [self._names(other) for other in self._paths.values() if other != path]
+        taken = {name.lower() for beside, both in others if beside == within for name in both}
+        return within, names[0] if names[0].lower() not in taken else names[1]
 
     def without_folder(self, message: str) -> str:
         """A message with the names of files relative to the folder."""
@@ -79,6 +85,12 @@ class Cines:
         if key not in self._paths:
             raise UnknownCineError("no such cine; load the page again if it is new")
         return self._paths[key]
+
+    def _names(self, path: Path) -> tuple[Path, tuple[str, str]]:
+        """Folder for what is made of a cine, and its name for it, short and whole."""
+        if path == self.folder:  # what it holds is named beside it
+            return Path(), (path.name, f"{path.name}.folder")
+        return path.parent.relative_to(self.folder), (path.name if path.is_dir() else stem(path), path.name)
 
     def _relative(self, path: Path) -> str:
         return path.name if path == self.folder else path.relative_to(self.folder).as_posix()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 import threading
@@ -17,7 +18,7 @@ import typer
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field, FiniteFloat
 from scipy.ndimage import map_coordinates
@@ -27,8 +28,9 @@ from app.follow import Followed, follow, save
 from dirnet.layers import warp
 from dirnet.registrar import Registrar
 from transforms.cine import scale_intensity
-from transforms.cine_files import CineStack, read_drawn
+from transforms.cine_files import CineStack, read_drawn, read_masks
 
+from .access import Access
 from .cines import Cines, UnknownCineError
 from .contours import enclosed, outline
 
@@ -37,6 +39,7 @@ __all__ = ["make_app", "serve"]
 FIELD_STEP = 3  # pixels between the points of which the page is told how they moved
 KEPT = 2  # results in memory, each as large as a few cines
 WINDOW = (0.5, 99.0)  # percentiles that become black and white
+POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
 
 Ring = Annotated[list[tuple[FiniteFloat, FiniteFloat]], Field(min_length=3, max_length=10_000)]
 
@@ -76,13 +79,14 @@ class Results:
         return followed
 
 
-def make_app(folder: Path, registrar: Registrar, output_dir: Path) -> FastAPI:
+def make_app(folder: Path, registrar: Registrar, output_dir: Path, access: Access) -> FastAPI:
     """The server of one folder of cines.
 
     Args:
         folder: whose cines are shown.
         registrar: that follows the contours.
         output_dir: where results are saved, in the cines' own sub-folders.
+        access: whose token a browser's first request has to bring, as ``?token=``.
 
     Raises:
         FileNotFoundError: when there is no such folder, or no cine in it.
@@ -93,18 +97,24 @@ def make_app(folder: Path, registrar: Registrar, output_dir: Path) -> FastAPI:
             f"'{folder}' holds no cine: no folder of DICOM files and no NIfTI file (x, y[, slice], time)"
         )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)  # FastAPI's own pages load from elsewhere
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Any) -> Response:
-        """Keeps other sites' pages from asking, and browsers from keeping what they were sent."""
+        """Keeps others from asking, and browsers from keeping what they were sent."""
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-            return JSONResponse({"detail": "asked by a page of another site"}, 403)
-        response = await call_next(request)
+            response = _refuse(request, "asked by a page of another site")
+        elif not access.admits(request):
+            response = _refuse(request, "open the viewer by the address that 'dirnet view' has written, with its token")
+        else:
+            response = await call_next(request)
+            if "token" in request.query_params:
+                access.remember(request, response)
         response.headers["Cache-Control"] = "no-store"
-        response.headers["Content-Security-Policy"] = "default-src 'self'; img-src 'self' data:"
+        response.headers["Content-Security-Policy"] = POLICY
         return response
+
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])  # asked before the guard
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -157,14 +167,17 @@ def make_app(folder: Path, registrar: Registrar, output_dir: Path) -> FastAPI:
     def read_mask(cine: str, name: str, frame: int, body: Annotated[bytes, Depends(_body)]) -> JSONResponse:
         stack = cines.read(cine)
         _check_frame(frame, stack)
+        file = Path(name.replace("\\", "/")).name
+        if file in ("", "..") or "\0" in file:
+            raise ValueError(f"name must be that of a file, got {name!r}")
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name.replace("\\", "/")).name
-            path.write_bytes(body)
             try:
-                masks = read_drawn(path, stack, frame)
-            except ValueError as error:
-                raise ValueError(str(error).replace(str(path), path.name)) from error
-        return JSONResponse({number: _rings(mask) for number, mask in enumerate(masks) if mask.any()})
+                (Path(folder) / file).write_bytes(body)
+                masks, frame = _mask_on(Path(folder) / file, stack, frame)
+            except (ValueError, OSError) as error:
+                raise ValueError(str(error).replace(f"{folder}{os.sep}", "")) from error
+        rings = {number: _rings(mask) for number, mask in enumerate(masks) if mask.any()}
+        return JSONResponse({"frame": frame, "slices": rings})
 
     @app.post("/api/cines/{cine}/follow")
     def follow_drawing(cine: str, drawing: Drawing) -> JSONResponse:
@@ -212,22 +225,40 @@ def serve(folder: Path, registrar: Registrar, output_dir: Path, port: int, brows
     Raises:
         OSError: when another program listens there.
     """
-    app = make_app(folder, registrar, output_dir)
+    access = Access()
+    app = make_app(folder, registrar, output_dir, access)
     try:
         listening = socket.create_server(("127.0.0.1", port))
     except OSError as error:
         raise OSError(f"port {port} cannot be used ({error.strerror}); choose another by --port") from error
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    typer.echo(f"viewer: {address} (Ctrl+C ends it)")
+    typer.echo(f"viewer: {address}/?token={access.token} (Ctrl+C ends it)")
     if browser:  # some do not come back before they are closed
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        opened = f"{address}/?token={access.ticket}"
+        threading.Thread(target=webbrowser.open, args=[opened], daemon=True).start()
     with listening:
         # no access log: it would hold names of files
         uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
 
 
+def _refuse(request: Request, why: str) -> Response:
+    """In words alone to who opens a page, else as the page reads it."""
+    if "text/html" in request.headers.get("accept", ""):
+        return PlainTextResponse(why, 403)
+    return JSONResponse({"detail": why}, 403)
+
+
 async def _body(request: Request) -> bytes:
     return await request.body()
+
+
+def _mask_on(path: Path, stack: CineStack, frame: int) -> tuple[np.ndarray, int]:
+    """What is drawn on a frame, or on the only other one that a file with time has something on, and which it is."""
+    masks = read_masks(path, stack)
+    drawn = np.flatnonzero(masks.any((0, 2, 3)))
+    if masks.shape[1] > 1 and len(drawn) == 1:
+        frame = int(drawn[0])
+    return read_drawn(path, stack, frame), frame
 
 
 def _check_frame(frame: int, cine: CineStack) -> None:

@@ -8,8 +8,15 @@ export function say(text, kind = "") {
   element("status").className = kind;
 }
 
-/** Ask before something is lost. @returns whether the answer was yes. */
+let answered = Promise.resolve();
+
+/** Ask before something is lost, one question after another. @returns whether the answer was yes. */
 export function confirmed(text, yes) {
+  answered = answered.then(() => question(text, yes));
+  return answered;
+}
+
+function question(text, yes) {
   const dialog = element("question");
   element("question-text").textContent = text;
   element("question-yes").textContent = yes;

@@ -23,6 +23,7 @@ let drawnFrame = null;
 let result = null; // of the drawings, as the server followed them
 let edition = 0; // of the drawings: what was asked for an earlier one is out of date
 let wanted = null; // id of the cine that was chosen last
+let loading = null; // file of the mask that was chosen last
 let motion = "off";
 let blinking = null, warpedShown = false; // the timer, and which of the two is on screen
 let busy = false;
@@ -58,6 +59,8 @@ async function open(id, name) {
   try {
     const described = await server.describe(id);
     if (wanted !== id) return;
+    if (editor.open) editor.cancel(); // begun on the cine before, while this one was read
+    player.stop();
     cine = { id, name, ...described };
   } catch (error) {
     if (wanted !== id) return;
@@ -169,10 +172,12 @@ async function draw() {
 /** All contours are of one frame: another one starts anew. */
 async function mayDrawHere() {
   if (!drawings.size || frame === drawnFrame) return true;
+  const asked = edition;
   const number = drawings.size === 1 ? "The contour" : `The ${drawings.size} contours`;
   if (!(await confirmed(`${number} on frame ${drawnFrame} will be removed to draw on frame ${frame}.`, "Remove"))) {
     return false;
   }
+  if (asked !== edition) return false; // the answer was about other contours
   drawings.clear();
   dropResult();
   return true;
@@ -202,22 +207,29 @@ function dropResult() {
   panel.show(cine, null);
 }
 
+/** The contours of a file, taken for the frame that is shown as it is chosen. */
 async function loadMask(file) {
-  if (!file || !cine || !(await mayDrawHere())) return;
-  const { id } = cine;
+  if (!file || !cine) return;
+  player.stop();
+  if (!(await mayDrawHere())) return refresh();
   if (editor.open) editor.cancel();
+  const asked = edition, at = frame, { id } = cine;
+  loading = file;
   say(`Reading ${file.name} …`, "busy");
+  refresh();
   try {
-    const contours = await server.readMask(id, frame, file);
-    if (cine.id !== id) return;
+    const read = await server.readMask(id, at, file);
+    if (cine.id !== id || loading !== file) return;
+    if (asked !== edition || editor.open) throw new Error(`${file.name} was not taken: the drawing has changed since.`);
+    player.stop();
     dropResult();
-    drawings = new Map(Object.entries(contours).map(([number, rings]) => [Number(number), { rings }]));
-    drawnFrame = frame;
+    drawings = new Map(Object.entries(read.slices).map(([number, rings]) => [Number(number), { rings }]));
+    drawnFrame = frame = read.frame; // its own, where it has one
     if (!drawings.has(slice)) slice = [...drawings.keys()][Math.floor(drawings.size / 2)];
-    const extent = `drawn on ${drawings.size} of ${cine.slices} slices, taken for frame ${frame}`;
+    const extent = `drawn on ${drawings.size} of ${cine.slices} slices, taken for frame ${read.frame}`;
     say(`${file.name}: ${extent}. Click on a contour to correct it.`);
   } catch (error) {
-    say(error.message, "wrong");
+    if (cine.id === id && loading === file) say(error.message, "wrong");
   }
   refresh();
 }
@@ -237,7 +249,7 @@ async function propagate() {
     panel.show(cine, result);
     say(`Followed through ${cine.frames} frames. Space plays; B blinks each frame with the drawn one warped onto it.`);
   } catch (error) {
-    say(error.message, "wrong");
+    if (cine.id === id) say(error.message, "wrong");
   } finally {
     busy = false;
     refresh();
@@ -263,17 +275,20 @@ function changeMotion() {
   refresh();
 }
 
-async function save(overwrite = false) {
-  const { id } = cine, { result: number } = result;
+async function save() {
+  const { id, name } = cine, { result: number } = result; // another cine may be open when the answer comes
   busy = true;
   enable();
   say("Saving …", "busy");
   try {
-    const { folder, files } = await server.save(id, number, overwrite);
+    const { folder, files } = await server.save(id, number, false).catch(async (error) => {
+      const taken = error.status === 409;
+      if (!taken || !(await confirmed(`${name}: ${error.message}: replace them?`, "Replace"))) throw error;
+      return server.save(id, number, true);
+    });
     say(`Saved in ${folder}: ${files.join(", ")}`);
   } catch (error) {
     say(error.message, "wrong");
-    if (error.status === 409 && (await confirmed(`${error.message}: replace them?`, "Replace"))) await save(true);
   } finally {
     busy = false;
     refresh();
@@ -292,7 +307,7 @@ function enter() {
 }
 
 const clicks = {
-  draw, propagate, blink, play, clear: clearSlice, field: changeMotion, save: () => save(), fit: () => scene.fit(),
+  draw, propagate, blink, play, clear: clearSlice, field: changeMotion, save, fit: () => scene.fit(),
   load: () => element("mask").click(), "help-open": () => element("help").showModal(),
 };
 for (const [id, action] of Object.entries(clicks)) element(id).addEventListener("click", () => action());

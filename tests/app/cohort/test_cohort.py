@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import ray
 import torch
 
 from app import follow, terminal
@@ -127,8 +129,8 @@ def test_a_restart_does_nothing_twice_and_retries_when_told(run, table, monkeypa
     rows.loc[rows["study"] == "missing", "frame"] = 0
     more = table.parent / "more.csv"
     pd.concat([rows, rows[rows["study"] == "good0"].assign(study="added")]).to_csv(more, index=False)
-    (folder / "studies" / "good3" / "record.json").unlink()
-    (folder / "studies" / ".good4-0123").mkdir()
+    shutil.rmtree(folder / "studies" / "good3")
+    records.new_folder(folder / "studies", "good4")
     outcome = driver.run(read_studies(more), folder, workers=1, retry_failed=True)
     assert sorted(outcome.now) == ["added", "corrupt", "good3", "missing"]
     results = pd.read_parquet(folder / "cohort.parquet").set_index("study")
@@ -150,6 +152,59 @@ def test_other_weights_or_files_are_no_mixture(run, table, tmp_path):
     rows.to_csv(table.parent / "changed.csv", index=False)
     with pytest.raises(ValueError, match=r"study 'good0' was done with frame 0 \(now 7\)"):
         driver.run(read_studies(table.parent / "changed.csv"), folder)
+
+
+def test_the_same_paths_from_another_folder_are_other_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "connect", lambda *_: nullcontext())
+    monkeypatch.setattr(driver, "share_out", lambda *_: (1, None))
+    for site in ("a", "b"):
+        (tmp_path / site).mkdir()
+        (tmp_path / site / "studies.csv").write_text("study,cine,mask\n1,cines/1,masks/1.nii.gz\n")
+    (study,) = read_studies(tmp_path / "a" / "studies.csv")
+    assert study.absolute == {"cine": f"{tmp_path}/a/cines/1", "mask": f"{tmp_path}/a/masks/1.nii.gz"}
+    folder = tmp_path / "out" / "studies"
+    records.publish(records.new_folder(folder, "1"), {"study": "1", "status": "done", **study.absolute})
+    assert not driver.run([study], tmp_path / "out").now
+    # the same files, named from elsewhere
+    (tmp_path / "studies.csv").write_text("study,cine,mask\n1,b/../a/cines/1,a/masks/1.nii.gz\n")
+    assert not driver.run(read_studies(tmp_path / "studies.csv"), tmp_path / "out").now
+    with pytest.raises(ValueError, match=f"'1' was done with cine {tmp_path}/a/cines/1 .now {tmp_path}/b/cines/1."):
+        driver.run(read_studies(tmp_path / "b" / "studies.csv"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("before", [None, {"study": "1", "status": "failed", "reason": "no cine"}])
+def test_files_of_others_are_not_removed(tmp_path, before):
+    folder = tmp_path / "out" / "studies"
+    mine = folder / "1" / "my_corrected_masks.nii.gz"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    if before:
+        (folder / "1" / "record.json").write_text(json.dumps(before))
+    (folder / ".mine-0123abcd").mkdir()
+    (folder / ".snapshot").mkdir()
+    (tmp_path / "studies.csv").write_text("study,cine,mask\n1,c,m\n")
+    with pytest.raises(ValueError, match=r"1' holds what is not known to be of a run: my_corrected_masks.nii.gz"):
+        driver.run(read_studies(tmp_path / "studies.csv"), tmp_path / "out", retry_failed=True)
+    # put there while the study was done
+    row = {"study": "1", "status": "done", "cine": "c", "pairs": 1}
+    row = records.publish(records.new_folder(folder, "1"), row)
+    assert (row["status"], row["cine"]) == ("failed", "c")
+    assert "my_corrected_masks.nii.gz" in row["reason"]
+    assert "pairs" not in row
+    assert mine.exists()
+    assert {path.name for path in folder.iterdir()} == {"1", ".mine-0123abcd", ".snapshot"}
+
+
+def test_only_what_failed_is_replaced(tmp_path):
+    def publish(status, host):
+        return records.publish(records.new_folder(tmp_path, "1"), {"study": "1", "status": status, "host": host})
+
+    assert publish("failed", "a")["host"] == "a"
+    assert publish("done", "b")["host"] == "b"
+    assert publish("done", "c")["host"] == "b"
+    assert publish("failed", "d")["host"] == "b"
+    assert json.loads((tmp_path / "1" / "record.json").read_text())["host"] == "b"
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
 def test_only_one_run_works_in_a_folder(table, tmp_path):
@@ -175,6 +230,29 @@ def test_pairs_are_registered(phantom_dir, tmp_path):
     assert worker.do(study) == row  # once more, late: what is there stays
 
 
+def _no_other_gets_in():
+    """Ray listens to this machine alone, and without its token answers nothing."""
+    import psutil
+
+    this = psutil.Process()
+    listening = [
+        connection.laddr.ip
+        for process in (this, *this.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > 3
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+    address = ray.get_runtime_context().gcs_address
+    ask = f"from ray._raylet import GcsClient; print(GcsClient(address={address!r}).get_all_node_info(timeout=10))"
+    for mode in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")} | mode
+        other = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, timeout=60)
+        assert other.returncode
+        assert b"InvalidAuthToken" in other.stderr
+    assert subprocess.run([sys.executable, "-c", ask], capture_output=True, timeout=60).returncode == 0
+
+
 def test_a_study_that_ends_its_worker_fails_alone(tmp_path, monkeypatch):
     class Short:  # here, so that Ray sends it by value, and it starts at once
         def __init__(self, weights, folder, threads):
@@ -195,8 +273,12 @@ def test_a_study_that_ends_its_worker_fails_alone(tmp_path, monkeypatch):
     studies = [Study(name, "register", {}, tmp_path) for name in names]
     monkeypatch.setattr(driver, "Worker", Short)
     outcome = driver.Outcome(tmp_path / "none", len(studies), {})
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # as a user may have it
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     with cluster.connect(None, 2):
+        _no_other_gets_in()
         driver._Crew(2, cluster.Share(1, 0), b"", tmp_path).do(studies, outcome, lambda *_: None)
+    assert (os.environ["RAY_AUTH_MODE"], "RAY_AUTH_TOKEN" in os.environ) == ("disabled", False)
     assert sorted(outcome.now) == sorted(names)  # once each
     failed = [name for name, row in outcome.records.items() if row["status"] == "failed"]
     assert (failed, outcome.failed, outcome.deaths) == (["poison"], 1, 3)

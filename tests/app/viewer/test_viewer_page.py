@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
 from app.follow import write_masks
+from app.viewer.access import Access
 from app.viewer.contours import outline
 from app.viewer.server import WINDOW, make_app
 from transforms.cine import scale_intensity
@@ -25,13 +27,14 @@ DRAWN, FOLLOWED, MOTION = (0xF0, 0xE4, 0x42), (0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0
 
 @pytest.fixture(scope="module")
 def address(cines, registrar, tmp_path_factory):
-    """Of a server on a free port."""
-    app = make_app(cines.folder, registrar, tmp_path_factory.mktemp("results"))
+    """Of a server on a free port, with its token."""
+    access = Access()
+    app = make_app(cines.folder, registrar, tmp_path_factory.mktemp("results"), access)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/?token={access.token}"
         server.should_exit = True
         thread.join(10)
 
@@ -104,8 +107,8 @@ def reader(page, address, cines):
     reader.go_to(cines.ed)
     yield reader
     # Chromium itself notes what the server refuses
-    assert [text for text in page.messages if not re.search("status of (409|422)", text)] == []
-    assert all(url.startswith((address, "data:")) for url in asked)
+    assert [text for text in page.messages if not re.search("status of (403|409|422)", text)] == []
+    assert all(url.startswith((address.split("?")[0], "data:")) for url in asked)
 
 
 def test_a_drawn_contour_is_followed(reader, cines, dice):
@@ -197,6 +200,21 @@ def test_points_are_drawn_on_their_pixels_and_corrected(reader, cines):
     assert page.locator("#propagate").is_disabled()
 
 
+def test_the_page_stays_open_to_who_had_the_token(reader, address):
+    page = reader.page
+    bare = address.split("?")[0]
+    page.goto(bare)
+    page.locator("#cines li").first.wait_for()
+    page.context.clear_cookies()
+    assert page.goto(bare).status == 403
+    assert page.locator("body").inner_text().startswith("open the viewer by the address that 'dirnet view' has written")
+    page.goto(address)
+    page.locator("#cines li").first.wait_for()
+    page.context.clear_cookies()  # as when the server has started anew
+    page.click("#cines li:first-child button")
+    page.locator("#status.wrong:has-text('open the viewer by the address')").wait_for()
+
+
 def test_keys(reader):
     page = reader.page
     reader.go_to(8)
@@ -247,3 +265,107 @@ def test_a_mask_is_loaded_and_errors_are_shown(reader, cines, dice, tmp_path):
     page.set_input_files("#mask", tmp_path / "small.nii.gz")
     assert reader.status().startswith("small.nii.gz: one slice of 5x6 pixels")
     assert "wrong" in page.locator("#status").get_attribute("class")
+
+
+@pytest.fixture
+def mask(cines, tmp_path):
+    """A file of the lumens at end-diastole, which names no frame."""
+    lumens = cines.lumens.copy()
+    lumens[:] = lumens[:, cines.ed, None]
+    write_masks(tmp_path / "lumen.nii.gz", lumens, cines.stack)
+    return tmp_path / "lumen.nii.gz"
+
+
+def hold(page, address):
+    """The requests to an address, which wait until they are sent on by :func:`let`."""
+    held = []
+    page.route(address, lambda route: held.append(route))
+    return held
+
+
+def let(page, held, **answer):
+    """Answer the first request that is held, or send it on, and wait for what comes of it."""
+    deadline = time.monotonic() + 10
+    while not held and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    route = held.pop(0)
+    with page.expect_response(route.request.url):
+        route.fulfill(**answer) if answer else route.continue_()
+    page.wait_for_timeout(100)
+    return route.request
+
+
+def test_a_mask_is_taken_for_the_frame_it_was_asked_for(reader, mask):
+    page = reader.page
+    held = hold(page, "**/mask?*")
+    reader.go_to(3)
+    page.click("#play")
+    page.wait_for_timeout(150)
+    page.set_input_files("#mask", mask)
+    asked = reader.frame()
+    page.wait_for_timeout(300)
+    assert reader.frame() == asked  # the player has stopped
+    assert f"frame={asked}" in held[0].request.url
+    reader.go_to((asked + 4) % 10)
+    page.click("#play")
+    let(page, held)
+    assert reader.status().endswith(f"taken for frame {asked}. Click on a contour to correct it.")
+    assert reader.frame() == asked
+    page.wait_for_timeout(200)
+    assert reader.frame() == asked
+    assert reader.enclosed(DRAWN).any()
+
+
+def test_a_mask_that_comes_too_late_is_dropped(reader, mask):
+    page = reader.page
+    held = hold(page, "**/mask?*")
+    page.set_input_files("#mask", mask)
+    page.click("#draw")  # it is begun, and goes on
+    reader.click(40, 30)
+    let(page, held)
+    assert reader.status() == "lumen.nii.gz was not taken: the drawing has changed since."
+    for corner in ((70, 30), (70, 60)):
+        reader.click(*corner)
+    reader.press("Enter")
+    assert page.locator("#slices .has-contour").count() == 1
+
+    page.set_input_files("#mask", mask)
+    page.set_input_files("#mask", shutil.copy(mask, mask.with_name("last.nii.gz")))
+    page.wait_for_timeout(100)
+    let(page, held)
+    let(page, held)
+    assert reader.status().startswith("last.nii.gz: drawn on 2")
+
+    page.set_input_files("#mask", mask)
+    page.click("#cines li:nth-child(2) button")
+    page.locator("#where:has-text('SCD0000201')").wait_for()
+    let(page, held)
+    assert "Draw the lumen on one frame" in reader.status()
+    assert page.locator("#propagate").is_disabled()
+
+
+def test_what_is_asked_of_one_cine_does_not_reach_another(reader, mask):
+    page = reader.page
+    page.set_input_files("#mask", mask)
+    page.locator("#status:has-text('taken for')").wait_for()
+    reader.press("p")
+    page.locator("#status:has-text('Followed')").wait_for()
+    saves = hold(page, "**/save")
+    page.click("#save")
+    cines = hold(page, re.compile("/api/cines/[^/]+$"))
+    page.click("#cines li:nth-child(2) button")
+    page.click("#clear")
+    page.click("#draw")
+    reader.click(40, 30)
+    let(page, cines)
+    page.locator("#where:has-text('SCD0000201')").wait_for()
+    assert page.locator("#draw").get_attribute("aria-pressed") == "false"  # it was begun on the cine before
+
+    first = let(page, saves, status=409, json={"detail": "there are results"})
+    question = page.locator("#question-text").inner_text()
+    assert question == "SCD0000101 / CINESAX_300: there are results: replace them?"
+    page.click("#question-yes")
+    second = let(page, saves, json={"folder": "there", "files": ["it"]})
+    assert second.url == first.url
+    assert second.post_data_json == {**first.post_data_json, "overwrite": True}
+    assert reader.status() == "Saved in there: it"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,13 +24,20 @@ from typer.testing import CliRunner
 
 from app import command_line
 from app.follow import write_masks
+from app.viewer.access import Access
+from app.viewer.cines import Cines
 from app.viewer.contours import enclosed, outline
 from app.viewer.server import KEPT, WINDOW, make_app, serve
 from transforms.cine import scale_intensity
 
 
 def client_of(folder, registrar, output_dir):
-    return TestClient(make_app(folder, registrar, output_dir), "http://127.0.0.1", raise_server_exceptions=False)
+    """One that has come in."""
+    access = Access()
+    app = make_app(folder, registrar, output_dir, access)
+    client = TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
+    assert client.get("/", params={"token": access.token}).status_code == 200
+    return client
 
 
 @pytest.fixture
@@ -154,15 +164,31 @@ def test_a_mask_is_loaded_as_it_is(client, cine, cines, tmp_path):
     write_masks(tmp_path / "lumen.nii.gz", masks, cines.stack)
     body = (tmp_path / "lumen.nii.gz").read_bytes()
     query = {"name": "lumen.nii.gz", "frame": cines.ed}
-    contours = client.post(f"{cine}/mask", params=query, content=body).json()
-    for number, mask in enumerate(masks[:, cines.ed]):
-        assert np.array_equal(enclosed(contours[str(number)], mask.shape), mask)
-    refused = client.post(f"{cine}/mask", params={**query, "frame": 0}, content=body)
+    for asked in (cines.ed, 0):  # a file that has its frame keeps it
+        found = client.post(f"{cine}/mask", params={**query, "frame": asked}, content=body).json()
+        assert found["frame"] == cines.ed
+        for number, mask in enumerate(masks[:, cines.ed]):
+            assert np.array_equal(enclosed(found["slices"][str(number)], mask.shape), mask)
+    masks[:, cines.ed - 1] = masks[:, cines.ed]
+    write_masks(tmp_path / "several.nii.gz", masks, cines.stack)
+    several = (tmp_path / "several.nii.gz").read_bytes()
+    refused = client.post(f"{cine}/mask", params={"name": "several.nii.gz", "frame": 0}, content=several)
     assert refused.status_code == 422
-    assert refused.json()["detail"].startswith("lumen.nii.gz: ")
+    assert "not on frame 0" in refused.json()["detail"]
     refused = client.post(f"{cine}/mask", params={**query, "name": "../../lumen.nii"}, content=b"none")
     assert refused.status_code == 422
     assert refused.json()["detail"].startswith("lumen.nii: cannot be read")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", ".", "/", "a/..", "..\\", "a\0.nii", 300 * "a" + ".nii", "a.nii", "a.txt", "a"]
+)
+def test_wrong_masks_are_called_by_their_own_names(client, cine, name):
+    refused = client.post(f"{cine}/mask", params={"name": name, "frame": 0}, content=b"none")
+    assert refused.status_code == 422
+    assert tempfile.gettempdir() not in refused.json()["detail"]
+    expected = name if name[:2] in ("aa", "a.", "a") else f"name must be that of a file, got {name!r}"
+    assert expected in refused.json()["detail"]
 
 
 RING = circle(48, 56, 12)
@@ -213,6 +239,34 @@ def test_other_sites_are_kept_out(client):
     assert client.get("/", headers={"Origin": "https://elsewhere.org"}).status_code == 403
     assert client.get("/", headers={"Host": "elsewhere.org"}).status_code == 400
     assert client.get("/").headers["Cache-Control"] == "no-store"
+    assert "frame-ancestors 'none'" in client.get("/").headers["Content-Security-Policy"]
+
+
+def test_other_accounts_are_kept_out(cines, registrar, tmp_path):
+    access = Access()
+    app = make_app(cines.folder, registrar, tmp_path, access)
+
+    def newcomer():
+        return TestClient(app, "http://127.0.0.1:8765")
+
+    for query in ("", "?token=", "?token=none", "?token=%C3%A9%FF", f"?token={access.token[:-1]}"):
+        for path in ("/", "/viewer.js", "/api/cines", "/none"):
+            refused = newcomer().get(path + query)
+            assert refused.status_code == 403
+            assert "with its token" in refused.json()["detail"]
+    assert newcomer().post("/api/cines/none/save", json={"result": 1}).status_code == 403
+    refused = newcomer().get("/", headers={"Accept": "text/html", "Cookie": "dirnet-127-0-0-1-8765=none"})
+    assert (refused.status_code, refused.headers["Content-Type"]) == (403, "text/plain; charset=utf-8")
+
+    for secret in (access.token, access.ticket):
+        client = newcomer()
+        cookie = client.get(f"/?token={secret}").headers["Set-Cookie"]
+        assert cookie.startswith("dirnet-127-0-0-1-8765=")
+        assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/"))
+        assert client.get("/api/cines").status_code == 200
+    assert client.get(f"/?token={access.ticket}").status_code == 200  # loaded again
+    assert newcomer().get(f"/?token={access.ticket}").status_code == 403
+    assert newcomer().get(f"/?token={access.token}").status_code == 200
 
 
 def test_two_requests_at_once(client, cine, cines):
@@ -247,15 +301,31 @@ def test_saving_overwrites_nothing_unasked(client, cine, tmp_path):
     assert (folder / "CINESAX_300_numbers.json").read_text() != "mine"
 
 
+def test_results_of_cines_of_one_name_do_not_meet(cines, tmp_path):
+    folder = tmp_path / "b"
+    for series in (folder, folder / "a", folder / "c"):
+        shutil.copytree(cines.series, series, dirs_exist_ok=True)
+    for name in ("a.nii", "A.nii.gz", "a.nii.nii", "b.nii", "d.nii", "c/a.nii", "c/d.nii"):
+        (folder / name).write_bytes(b"none")
+    found = Cines(folder, tmp_path / "results")
+    places = {name: found.place(key) for key, name in found.scan().items()}
+    whole = ("a", "a.nii", "A.nii.gz", "a.nii.nii", "b.nii", "c")
+    expected = {**{name: name for name in whole}, "b": "b.folder", "d.nii": "d"}
+    below = {f"c/{name}.nii": (Path("c"), name) for name in "ad"}
+    assert places == {**{name: (Path(), place) for name, place in expected.items()}, **below}
+
+
 def test_the_command_serves_until_it_is_stopped(cines, tmp_path):
     command = [sys.executable, "-m", "app.command_line", "view", cines.folder, "--port", "0", "--no-browser"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
-        assert re.fullmatch(r"viewer: http://127\.0\.0\.1:\d+ \(Ctrl\+C ends it\)\n", line)
-        with urllib.request.urlopen(f"{line.split()[1]}/api/cines") as answer:
+        found = re.fullmatch(r"viewer: (http://127\.0\.0\.1:\d+/)(\?token=[\w-]{43}) \(Ctrl\+C ends it\)\n", line)
+        with urllib.request.urlopen(f"{found[1]}api/cines{found[2]}") as answer:
             assert len(json.load(answer)) == 3
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{found[1]}api/cines")
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
@@ -263,7 +333,7 @@ def test_the_command_serves_until_it_is_stopped(cines, tmp_path):
 
 def test_the_command_says_what_is_wrong(cines, registrar, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="holds no cine"):
-        make_app(tmp_path, registrar, tmp_path / "results")
+        make_app(tmp_path, registrar, tmp_path / "results", Access())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"port {port} cannot be used .*choose another by --port"):
