@@ -1,6 +1,10 @@
 """Data that tests share."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch starts its threads: each process has a core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 from pathlib import Path
 
