@@ -11,7 +11,7 @@ import typer
 
 from dirnet.exports import FORMATS
 from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
-from transforms.cine_files import frame_drawn, read_cine_stack, read_drawn
+from transforms.cine_files import read_cine_stack, read_drawing
 from transforms.pair_files import stem
 from transforms.phantom import write_scd
 
@@ -73,8 +73,7 @@ def propagate(
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
     """
     stack = read_cine_stack(cine)
-    frame = frame_drawn(mask, stack) if frame is None else frame
-    followed = follow.follow(Registrar.load(weights), stack, read_drawn(mask, stack, frame), frame)
+    followed = follow.follow(Registrar.load(weights), stack, *read_drawing(mask, stack, frame))
     written = follow.save(followed, output_dir, cine.resolve().name if cine.is_dir() else stem(cine), force)
     for name, value in followed.numbers.items():
         typer.echo(f"{name.replace('_', ' ')}: {'unknown' if value is None else value}")

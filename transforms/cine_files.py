@@ -16,7 +16,7 @@ from .cine import dicom_image, one_structure, read_mask
 from .grids import on_grid, slice_grid
 from .segmentation_files import is_segmentation, read_segmentation
 
-__all__ = ["CineStack", "frame_drawn", "hold_dicom", "read_cine_stack", "read_drawn", "read_masks"]
+__all__ = ["CineStack", "hold_dicom", "read_cine_stack", "read_drawing", "read_drawn", "read_masks"]
 
 
 Item = tuple[Path, pydicom.Dataset]
@@ -80,36 +80,39 @@ def hold_dicom(files: Iterable[Path]) -> bool:
 
 
 def read_drawn(path: str | Path, cine: CineStack, frame: int) -> np.ndarray:
-    """What was drawn on one frame of a cine, on each slice: bool (S, H, W).
+    """What was drawn on one frame of a cine, on each slice: bool (S, H, W); see :func:`read_drawing`."""
+    return read_drawing(path, cine, frame)[0]
+
+
+def read_drawing(path: str | Path, cine: CineStack, frame: int | None = None) -> tuple[np.ndarray, int]:
+    """What was drawn on one frame of a cine, on each slice, and the frame.
 
     Args:
         path: see :func:`read_masks`.
         cine: on which it was drawn.
-        frame: index in time.
+        frame: index in time; by default the one frame that the file has something drawn on.
+
+    Returns:
+        bool (S, H, W), and the frame.
 
     Raises:
         FileNotFoundError: when there is no such file.
         ValueError: when there is no such frame, the file cannot be read, does not fit the cine, holds several
-            structures, or nothing on that frame.
+            structures, or nothing on that frame; without ``frame``, also when the file has no time, or several frames
+            are drawn on.
     """
     frames = cine.images.shape[1]
-    if not 0 <= frame < frames:
+    if frame is not None and not 0 <= frame < frames:
         raise ValueError(f"frame must be 0 to {frames - 1}, got {frame}")
     masks = read_masks(path, cine)
+    frame = _only_frame(path, masks) if frame is None else frame
     drawn = masks[:, frame if masks.shape[1] > 1 else 0]
     if not drawn.any():
         raise ValueError(f"{path}: drawn on {_frames_drawn(masks)} of the cine, not on frame {frame}")
-    return drawn
+    return drawn, frame
 
 
-def frame_drawn(path: str | Path, cine: CineStack) -> int:
-    """The one frame of a cine that a file has something drawn on.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: what :func:`read_masks` raises; and when the file has no time, or several frames are drawn on.
-    """
-    masks = read_masks(path, cine)
+def _only_frame(path: str | Path, masks: np.ndarray) -> int:
     if masks.shape[1] == 1:
         raise ValueError(f"{path}: does not say on which frame of the cine it was drawn; name the frame")
     frames = np.flatnonzero(masks.any((0, 2, 3)))

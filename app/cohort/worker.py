@@ -19,7 +19,7 @@ from app import follow
 from dirnet.errors import cause_of
 from dirnet.images import as_image
 from dirnet.registrar import Registrar, Registration
-from transforms.cine_files import CineStack, frame_drawn, read_cine_stack, read_drawn
+from transforms.cine_files import CineStack, read_cine_stack, read_drawing
 
 from .records import Row, new_folder, publish
 from .studies import Study
@@ -78,9 +78,8 @@ class Worker:
     def _propagate(self, study: Study, aside: Path, row: Row) -> None:
         def read() -> tuple[CineStack, np.ndarray, int]:
             stack = read_cine_stack(study.path("cine"))
-            mask, frame = study.path("mask"), study.inputs.get("frame")
-            frame = frame_drawn(mask, stack) if frame is None else int(frame)
-            return stack, read_drawn(mask, stack, frame), frame
+            frame = study.inputs.get("frame")
+            return stack, *read_drawing(study.path("mask"), stack, None if frame is None else int(frame))
 
         cine, drawn, frame = _timed(row, "read", self.reading, read)
         followed = _timed(row, "register", self.registering, lambda: follow.follow(self.registrar, cine, drawn, frame))

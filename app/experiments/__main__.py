@@ -13,19 +13,20 @@ from . import cines, methods, mnist, table1
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+SCD = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset_dir",
+        envvar="SCD_DIR",
+        help="Folder in SCD's layout, or a datalist JSON; without it, the beating-heart phantom.",
+    ),
+]
 OutputDir = Annotated[Path, typer.Option("--output_dir", help="Results; what is finished there is not done again.")]
 
 
 @app.command("table1")
 def table1_command(
-    dataset_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset_dir",
-            envvar="SCD_DIR",
-            help="Folder in SCD's layout, or a datalist JSON; without it, the beating-heart phantom.",
-        ),
-    ] = None,
+    dataset_dir: SCD = None,
     output_dir: OutputDir = Path("runs/table1"),
     iterations: Annotated[
         int | None, typer.Option("--iterations", min=10, help="Of each training: 10,000, or 600 on the phantom.")
@@ -70,14 +71,7 @@ def mnist_command(
 
 @app.command("cines")
 def cines_command(
-    dataset_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset_dir",
-            envvar="SCD_DIR",
-            help="Folder in SCD's layout, or a datalist JSON; without it, the beating-heart phantom.",
-        ),
-    ] = None,
+    dataset_dir: SCD = None,
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Results; those there are replaced.")] = Path(
         "runs/cines"
     ),

@@ -21,7 +21,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from dirnet.dicom_files import write_segmentation
 from transforms.cine_files import read_cine_stack, read_masks
 
-from .checks import NamesOnly, WrongRequest, check_image_file, check_name
+from .checks import NamesOnly, WrongRequest, check_image_file, check_info, check_name
 
 __all__ = ["ArchiveCines"]
 
@@ -98,8 +98,7 @@ class ArchiveCines(NamesOnly, DICOMWebDatastore):
         check_name("tag", label_tag)
         check_image_file(label_filename)
         folder = self.get_image_uri(image_id)
-        if not isinstance(label_info, dict):
-            raise WrongRequest("params must be a JSON object")
+        check_info(label_info)
         info = dict(label_info)
         if label_tag == DefaultLabelTag.FINAL:
             cine = read_cine_stack(folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-__all__ = ["NamesOnly", "WrongRequest", "check_image_file", "check_name", "whole_number"]
+__all__ = ["NamesOnly", "WrongRequest", "check_image_file", "check_info", "check_name", "whole_number"]
 
 
 class WrongRequest(ValueError):
@@ -54,6 +54,15 @@ def check_image_file(path: str | Path) -> None:
         raise WrongRequest("the file uploaded cannot be read as an image; expected NIfTI, DICOM or PNG") from error
 
 
+def check_info(info: Any) -> None:
+    """
+    Raises:
+        WrongRequest: when what is said of an image or label is no JSON object.
+    """
+    if not isinstance(info, dict):
+        raise WrongRequest("params must be a JSON object")
+
+
 class NamesOnly:
     """Before a MONAI Label datastore: ids and tags are names, files are images."""
 
@@ -74,20 +83,15 @@ class NamesOnly:
         if image_id:
             check_name("image", image_id)
         check_image_file(image_filename)
-        _check_info(image_info)
+        check_info(image_info)
         return super().add_image(image_id, image_filename, image_info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         check_name("image", image_id)
         check_name("tag", label_tag)
         check_image_file(label_filename)
-        _check_info(label_info)
+        check_info(label_info)
         return super().save_label(image_id, label_filename, label_tag, label_info)
 
     def has_image(self, image_id: str) -> bool:
         return image_id in self.list_images()
-
-
-def _check_info(info: Any) -> None:
-    if not isinstance(info, dict):
-        raise WrongRequest("params must be a JSON object")

@@ -16,7 +16,7 @@ from app.follow import Followed, follow, write_masks
 from dirnet.dicom_files import write_segmentation
 from dirnet.fields import write_displacement
 from dirnet.registrar import Registration
-from transforms.cine_files import CineStack, frame_drawn, read_cine_stack, read_drawn
+from transforms.cine_files import CineStack, read_cine_stack, read_drawing
 from transforms.pair_files import read_slice
 
 from .checks import WrongRequest, whole_number
@@ -54,9 +54,7 @@ class Propagate(InferTask):
         if not label:
             raise WrongRequest("there is no label to propagate: draw on one frame and save it, or send it along")
         cine = read_cine_stack(request["image"])
-        frame = whole_number(request, "frame")
-        frame = frame_drawn(label, cine) if frame is None else frame
-        drawn = read_drawn(label, cine, frame)
+        drawn, frame = read_drawing(label, cine, whole_number(request, "frame"))
         followed = follow(self.weights.registrar(), cine, drawn, frame)
         file = Path(request["folder"]) / "label.nii.gz"
         if request.get("output") == "dicom_seg":

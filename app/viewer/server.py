@@ -28,7 +28,7 @@ from app.follow import Followed, follow, save
 from dirnet.layers import warp
 from dirnet.registrar import Registrar
 from transforms.cine import scale_intensity
-from transforms.cine_files import CineStack, read_drawn, read_masks
+from transforms.cine_files import CineStack, read_drawing
 
 from .access import Access
 from .cines import Cines, UnknownCineError
@@ -253,12 +253,11 @@ async def _body(request: Request) -> bytes:
 
 
 def _mask_on(path: Path, stack: CineStack, frame: int) -> tuple[np.ndarray, int]:
-    """What is drawn on a frame, or on the only other one that a file with time has something on, and which it is."""
-    masks = read_masks(path, stack)
-    drawn = np.flatnonzero(masks.any((0, 2, 3)))
-    if masks.shape[1] > 1 and len(drawn) == 1:
-        frame = int(drawn[0])
-    return read_drawn(path, stack, frame), frame
+    """What is drawn, and on which frame: the only one that the file has something on, else the one shown."""
+    try:
+        return read_drawing(path, stack)
+    except ValueError:  # it names no frame of its own, or cannot be read at all, which is said again
+        return read_drawing(path, stack, frame)
 
 
 def _check_frame(frame: int, cine: CineStack) -> None:

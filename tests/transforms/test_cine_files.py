@@ -8,7 +8,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from transforms.cine_files import frame_drawn, read_cine_stack, read_drawn, read_masks
+from transforms.cine_files import read_cine_stack, read_drawing, read_drawn, read_masks
 from transforms.phantom import Phantom, write_scd
 from transforms.records import read_records
 
@@ -99,7 +99,7 @@ def test_a_mask_over_time_gives_its_frame(tmp_path):
     cine = read_cine_stack(cine_file)
     assert np.array_equal(read_drawn(mask_file, cine, 4)[0], masks[4] > 0)
     assert np.array_equal(read_masks(mask_file, cine)[0], masks > 0)
-    assert frame_drawn(mask_file, cine) == 4
+    assert read_drawing(mask_file, cine)[1] == 4
     with pytest.raises(ValueError, match=r"mask\.nii\.gz: drawn on frame 4 of the cine, not on frame 3"):
         read_drawn(mask_file, cine, 3)
     with pytest.raises(ValueError, match="frame must be 0 to 5, got 6"):
@@ -107,11 +107,11 @@ def test_a_mask_over_time_gives_its_frame(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(masks[4]), mask_file)
     assert read_masks(mask_file, cine).shape == (1, 1, 12, 20)
     with pytest.raises(ValueError, match="does not say on which frame"):
-        frame_drawn(mask_file, cine)
+        read_drawing(mask_file, cine)
     masks[2] = masks[4]
     sitk.WriteImage(sitk.GetImageFromArray(masks), mask_file)
     with pytest.raises(ValueError, match="drawn on frames 2, 4; name the one to start from"):
-        frame_drawn(mask_file, cine)
+        read_drawing(mask_file, cine)
 
 
 def test_a_contour_on_a_cine_of_one_slice(phantom_dir, folder, tmp_path):
