@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from dirnet.engines import RegistrationInferer
+from dirnet.fused import for_inference
 from dirnet.networks import DIRNet
 from dirnet.registrar import Registrar
 
@@ -35,7 +36,7 @@ def one(size: list[int], batch: int, seconds: float) -> dict[str, float]:
     network, device = registrar.network, registrar.device
     if len(size) == 3:
         definition = network.definition | {"spatial_dims": 3}
-        network = DIRNet(**definition).fold_normalization().to(device, memory_format=torch.channels_last_3d)
+        network = for_inference(DIRNet(**definition), device, registrar.amp)
     inferer = RegistrationInferer(amp=registrar.amp)
     before = _peak_mb(device)
     layout = torch.channels_last if len(size) == 2 else torch.channels_last_3d

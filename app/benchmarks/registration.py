@@ -11,6 +11,7 @@ from monai.transforms import ResizeWithPadOrCrop
 from torch import Tensor, nn
 
 from dirnet.engines import RegistrationInferer
+from dirnet.fused import FusedDIRNet, for_inference
 from dirnet.handlers import load_network
 from dirnet.losses import ncc
 from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
@@ -67,7 +68,9 @@ def _network_lines(bench: Bench, pairs: Tensor) -> list[Line]:
 
     lines = [_line("as shipped", through(registrar.network, registrar.amp), pairs)]
     if registrar.amp:
-        lines.append(_line("as shipped, float32", through(registrar.network, False), pairs))
+        lines.append(_line("as shipped, float32", through(for_inference(plain, bench.device, False), False), pairs))
+    if isinstance(registrar.network, FusedDIRNet):
+        lines.append(_line("as shipped, layers not fused", through(registrar.network.network, registrar.amp), pairs))
     lines.append(_line("as shipped, normalisation not folded", through(plain, registrar.amp), pairs))
     if len(pairs) == 1:
         moving, fixed = pairs[0].cpu().numpy()

@@ -32,9 +32,9 @@ def network():
 
 @pytest.fixture(scope="module")
 def registrar(network):
-    registrar = Registrar(network, "cpu")
-    registrar.amp = False
-    return registrar
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dirnet.registrar.bfloat16_pays", lambda device: False)
+        return Registrar(network, "cpu")
 
 
 @pytest.fixture(scope="module")

@@ -156,9 +156,8 @@ class DIRNet(nn.Module):
             )
         return [n // self.spacing for n in size]
 
-    @torch.jit.export
-    def control_points(self, pair: Tensor) -> Tensor:
-        """Pair (B, 2, H, W[, D]) to control points (B, dims, ceil(H / spacing), ...), float32, in pixels.
+    def padded(self, pair: Tensor) -> Tensor:
+        """A pair as its layers take it, see the class.
 
         Raises:
             ValueError: when the pair's channels or dimensions are others, or in C2 its size.
@@ -174,8 +173,16 @@ class DIRNet(nn.Module):
         padding: list[int] = []
         for axis in range(len(size) - 1, -1, -1):
             padding += [0, -size[axis] % self.spacing]
-        pair = F.pad(pair, padding)  # whether or not it is by 0: an exported network takes any size
-        return self.regressor(pair).float()
+        return F.pad(pair, padding)  # whether or not it is by 0: an exported network takes any size
+
+    @torch.jit.export
+    def control_points(self, pair: Tensor) -> Tensor:
+        """Pair (B, 2, H, W[, D]) to control points (B, dims, ceil(H / spacing), ...), float32, in pixels.
+
+        Raises:
+            ValueError: as :meth:`padded`.
+        """
+        return self.regressor(self.padded(pair)).float()
 
     def forward(self, pair: Tensor) -> Tensor:
         return self.transformer(self.control_points(pair), list(pair.shape[2:]))

@@ -17,6 +17,7 @@ from transforms.cine import one_structure, scale_intensity
 from .engines import bfloat16_pays, predict
 from .exports import save_registration
 from .fields import folded_percent
+from .fused import for_inference
 from .handlers.checkpoints import load_network
 from .images import Image2D, as_image, pixels
 from .layers import warp
@@ -120,9 +121,8 @@ class Registrar:
         if network.spatial_dims != 2:
             raise ValueError(f"a Registrar takes a 2-D network, got a {network.spatial_dims}-D one")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        folded = network.fold_normalization()
-        self.network = folded.to(self.device, memory_format=torch.channels_last).requires_grad_(False)
         self.amp = bfloat16_pays(self.device)
+        self.network = for_inference(network, self.device, self.amp)
         # each computation uses all cores: two at once, each with its own team of threads, are slower than in turn
         self._computing = threading.Lock()
 
