@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import CacheDataset
-from monai.transforms import Randomizable, Transform
+from monai.transforms import Transform
+from torch import Tensor
 from torch.utils.data import Sampler
 
-__all__ = ["PairDataset", "PairPhasesd", "RandPhasesd", "RandTurnd", "RandWindowd", "RandomBatches", "check_shares"]
+__all__ = ["PairDataset", "PairPhasesd", "RemainingBatches", "check_shares"]
 
 
 def _pair(cine: Mapping[str, Any], moving: int, fixed: int) -> dict[str, Any]:
@@ -54,120 +55,135 @@ class PairPhasesd(Transform):
         return pairs
 
 
-class RandPhasesd(Randomizable, Transform):
-    """A loaded cine to one ordered pair of two of its phases, all pairs alike: 20 x 19 for a cine of 20.
-
-    Keys: ``moving`` and ``fixed``, (1, H, W), views of the cine, in its float16.
-    """
-
-    def __call__(self, cine: Mapping[str, Any]) -> dict[str, Any]:
-        phases = len(cine["image"])
-        moving = int(self.R.randint(phases))
-        fixed = (moving + 1 + int(self.R.randint(phases - 1))) % phases
-        return _pair(cine, moving, fixed)
-
-
-class RandTurnd(Randomizable, Transform):
-    """One of the eight flips and right-angle turns of a square image, all alike, the same for all keys; of the four
-    that keep the shape where it is not square.
-
-    One copy of a plain tensor; MONAI's ``RandFlipd`` and ``RandRotate90d`` give the same images, but the bookkeeping
-    of their ``MetaTensor`` takes longer than a training iteration can hide.
-
-    Args:
-        keys: of images (C, H, W).
-    """
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self.keys = tuple(keys)
-
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        axes = [axis for axis in (1, 2) if self.R.randint(2)]
-        transpose = bool(self.R.randint(2))
-        turned = dict(data)
-        for key in self.keys:
-            image = turned[key].flip(axes)
-            turned[key] = image.transpose(1, 2) if transpose and image.shape[1] == image.shape[2] else image
-        return turned
-
-
-class RandWindowd(Randomizable, Transform):
-    """A window of the images, drawn near their middle, where the heart is; the same for all keys.
-
-    Args:
-        keys: of images (C, H, W).
-        size: of the window, (rows, columns), cut to the image's where that is smaller.
-        reach: how far in pixels the window's centre may lie from the image's, along each axis.
-    """
-
-    def __init__(self, keys: Sequence[str], size: Sequence[int], reach: int) -> None:
-        if not isinstance(size, Sequence) or len(size) != 2 or min(size) < 1:
-            raise ValueError(f"the size of a window (crop_size) must be two numbers of pixels, got {size!r}")
-        self.keys = tuple(keys)
-        self.size = tuple(size)
-        self.reach = reach
-
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        window = [slice(None)]
-        for image_size, size in zip(data[self.keys[0]].shape[1:], self.size, strict=True):
-            room = max(0, image_size - size)
-            first, last = max(0, room // 2 - self.reach), min(room, (room + 1) // 2 + self.reach)
-            start = int(self.R.randint(first, last + 1))
-            window.append(slice(start, start + size))
-        return {**data, **{key: data[key][tuple(window)] for key in self.keys}}
-
-
 class PairDataset(CacheDataset):
-    """Cines in memory, and pairs drawn from them: MONAI's ``CacheDataset`` whose item (index, seed) is the random
-    transforms' result for that seed, whatever was drawn before."""
+    """Cines in memory, and batches of pairs drawn from them: item i is batch i, which follows from (seed, i) alone.
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, tuple):
-            index, seed = index
-            self.transform.set_random_state(seed=seed)
-        return super().__getitem__(index)
-
-
-class RandomBatches(Sampler):
-    """Batches of (item, seed) for :class:`PairDataset`, one an iteration, items drawn evenly.
-
-    Batch i follows from (seed, i) alone, so a training that starts again at ``start`` sees what an unbroken one sees,
-    and processes that take a share each see together what one alone would.
+    MONAI's ``CacheDataset`` loads the cines; their frames then lie in one tensor, from which all pairs of a batch are
+    taken at once: two different phases of one cine, all cines and phases alike; a window near the images' middle,
+    where the heart is; and, with ``turn``, one of the eight flips and right-angle turns of a square window, of the four
+    that keep the shape of another. Window and turn are the same for both images.
 
     Args:
-        data_source: the dataset, for its length.
+        data: records, or what ``transform`` takes.
+        transform: to cines, dictionaries with ``image`` (T, H, W), of one size.
+        crop_size: of the window, (rows, columns), cut to the images' where that is smaller.
         batch_size: pairs a batch, of all processes together.
-        iterations: batches in all.
+        iterations: batches in all, the dataset's length.
         seed: of the draws.
+        reach: how far in pixels the window's centre may lie from the images', along each axis.
+        turn: whether to flip and turn.
         rank: of this process among those that share each batch.
         processes: their number.
+        device: on which the frames lie.
+        num_workers, progress: as in ``CacheDataset``.
+
+    Item: ``moving`` and ``fixed``, (B, 1, h, w) in the cines' type, on the device.
 
     Raises:
-        ValueError: as :func:`check_shares`.
+        ValueError: when cines differ in size, one has a single phase, ``crop_size`` is no pair of sizes, or as
+            :func:`check_shares`.
     """
 
     def __init__(
-        self, data_source: Any, batch_size: int, iterations: int, seed: int, rank: int = 0, processes: int = 1
+        self,
+        data: Sequence[Any],
+        transform: Any,
+        crop_size: Sequence[int],
+        batch_size: int,
+        iterations: int,
+        seed: int,
+        reach: int = 24,
+        turn: bool = True,
+        rank: int = 0,
+        processes: int = 1,
+        device: torch.device | str = "cpu",
+        num_workers: int = 1,
+        progress: bool = True,
     ) -> None:
+        if not isinstance(crop_size, Sequence) or len(crop_size) != 2 or min(crop_size) < 1:
+            raise ValueError(f"the size of a window (crop_size) must be two numbers of pixels, got {crop_size!r}")
         check_shares(batch_size, processes)
-        self.data_source = data_source
+        super().__init__(data, transform, copy_cache=False, num_workers=num_workers, progress=progress)
+        self.frames, self.phases = _one_tensor(self._cache, device)
+        self._cache = []  # each frame is kept once
+        self.first = np.cumsum(self.phases) - self.phases
+        self.size = tuple(min(pair) for pair in zip(crop_size, self.frames.shape[1:], strict=True))
         self.batch_size = batch_size
         self.iterations = iterations
         self.seed = seed
-        self.rank = rank
-        self.processes = processes
+        self.reach = reach
+        self.turn = turn
+        self.share = slice(rank, None, processes)
+
+    def __len__(self) -> int:
+        return self.iterations
+
+    def __getitem__(self, iteration: int) -> dict[str, Tensor]:
+        draw = np.random.default_rng((self.seed, iteration))
+        cine = draw.integers(len(self.phases), size=self.batch_size)
+        phases = self.phases[cine]
+        moving = draw.integers(phases)
+        fixed = (moving + 1 + draw.integers(phases - 1)) % phases
+        corners = [draw.integers(*self._starts(axis), size=self.batch_size) for axis in (0, 1)]
+        turns = draw.integers(2, size=(3, self.batch_size)) * self.turn
+
+        def share(numbers: np.ndarray) -> Tensor:
+            return torch.from_numpy(numbers[self.share]).to(self.frames.device)
+
+        where = self._places(*map(share, corners), share(turns.T).bool())
+        _, rows, columns = self.frames.shape
+        where += (share(self.first[cine] + moving) * rows * columns)[:, None, None]
+        pair = {"moving": self._take(where)}
+        where += (share(fixed - moving) * rows * columns)[:, None, None]
+        return pair | {"fixed": self._take(where)}
+
+    def _starts(self, axis: int) -> tuple[int, int]:
+        """Where a window may start along an axis: the first place, and the one after the last."""
+        room = self.frames.shape[axis + 1] - self.size[axis]
+        return max(0, room // 2 - self.reach), min(room, (room + 1) // 2 + self.reach) + 1
+
+    def _places(self, top: Tensor, left: Tensor, turns: Tensor) -> Tensor:
+        """Of each pixel of each window (B, h, w) its place in a frame that is laid out in one row."""
+        ahead = [torch.arange(n, device=top.device) for n in self.size]
+        flip_rows, flip_columns, transpose = turns.T[:, :, None]
+        rows = top[:, None] + torch.where(flip_rows, ahead[0].flip(0), ahead[0])
+        columns = left[:, None] + torch.where(flip_columns, ahead[1].flip(0), ahead[1])
+        rows = rows * self.frames.shape[2]
+        if self.size[0] == self.size[1]:
+            rows, columns = torch.where(transpose, columns, rows), torch.where(transpose, rows, columns)
+        return rows[:, :, None] + columns[:, None, :]
+
+    def _take(self, where: Tensor) -> Tensor:
+        # not frames.take(where): on a CPU it takes twice as long
+        return self.frames.flatten().index_select(0, where.flatten()).view(-1, 1, *where.shape[1:])
+
+
+def _one_tensor(cines: Sequence[Mapping[str, Any]], device: torch.device | str) -> tuple[Tensor, np.ndarray]:
+    """The frames of all cines, (N, H, W), one cine after the other, and how many each has."""
+    for cine in cines:
+        if len(cine["image"]) < 2:
+            name = f"patient {cine.get('patient')}, slice {cine.get('slice')}"
+            raise ValueError(f"{name}: one frame, expected two phases of a cine or more")
+    sizes = sorted({tuple(cine["image"].shape[1:]) for cine in cines})
+    if len(sizes) != 1:
+        raise ValueError(f"expected cines of one size to draw batches of, found {sizes}")
+    frames = torch.cat([torch.as_tensor(cine["image"]) for cine in cines]).as_subclass(Tensor).to(device)
+    return frames, np.array([len(cine["image"]) for cine in cines])
+
+
+class RemainingBatches(Sampler):
+    """The numbers of the batches from ``start``, 0 at first, to ``iterations``: a training that goes on there sees what
+    an unbroken one sees."""
+
+    def __init__(self, iterations: int) -> None:
+        self.iterations = iterations
         self.start = 0
 
     def __len__(self) -> int:
         return self.iterations - self.start
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for iteration in range(self.start, self.iterations):
-            draw = np.random.default_rng((self.seed, iteration))
-            items = draw.integers(len(self.data_source), size=self.batch_size)
-            seeds = draw.integers(2**32, size=self.batch_size)
-            batch = list(zip(items.tolist(), seeds.tolist(), strict=True))
-            yield batch[self.rank :: self.processes]
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.iterations))
 
 
 def check_shares(batch_size: int, processes: int) -> None:

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dirnet.handlers import TrainingState
 from dirnet.networks import DIRNet
-from transforms.pairing import RandomBatches
+from transforms.pairing import RemainingBatches
 
 SMALL = ["--batch_size", 4, "--spatial_size", "[64,64]", "--val_interval", 6]
 
@@ -52,6 +52,21 @@ def test_leaves_checkpoints_events_pictures_and_what_it_was_started_with(trained
     assert not list(folder.glob(".writing-*"))
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_layers_train_to_the_same_losses(trained, run, phantom_dir, tmp_path):
+    options = ["--iterations", 20, "--dataset_dir", phantom_dir, "--output_dir", tmp_path, "--compile", True]
+    result = run("train", *SMALL, *options)
+    assert result.returncode == 0, result.stderr[-3000:]
+    expected, found = (
+        [event.value for event in EventAccumulator(str(folder / "events")).Reload().Scalars("train_loss")]
+        for folder in (trained[0], tmp_path)
+    )
+    assert found != expected  # else nothing was compiled
+    assert found == pytest.approx(expected, abs=0.02)
+    names = [torch.load(folder / "model.pt", weights_only=True).keys() for folder in (trained[0], tmp_path)]
+    assert names[0] == names[1]
+
+
 def test_keeps_the_best_weights_by_validation_loss(trained):
     folder, _ = trained
     events = EventAccumulator(str(folder / "events")).Reload()
@@ -65,7 +80,7 @@ def test_keeps_the_best_weights_by_validation_loss(trained):
 def test_the_best_weights_are_those_of_the_best_validation(tmp_path):
     network = torch.nn.Linear(1, 1)
     validator, trainer = Engine(lambda *_: None), Engine(lambda *_: None)
-    sampler = RandomBatches(range(3), 1, 4, seed=0)
+    sampler = RemainingBatches(4)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
     TrainingState(tmp_path, network, optimizer, schedule, sampler, validator, interval=1).attach(trainer)
@@ -118,6 +133,37 @@ def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bu
     assert best[0] == best[1]
 
 
+def test_ctrl_c_ends_on_one_line_that_says_how_to_go_on(bundle, phantom_dir, tmp_path):
+    command = [sys.executable, "-m", "monai.bundle", "run", "training"]
+    command += ["--config_file", bundle / "configs" / "train.json", "--batch_size", 4, "--spatial_size", "[64,64]"]
+    command += ["--iterations", 2000, "--val_interval", 500, "--dataset_dir", phantom_dir]
+    command += ["--output_dir", tmp_path / "out", "--cache_dir", tmp_path / "cache"]
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background may ignore it
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out" / "last.pt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    try:
+        _, printed = process.communicate(timeout=8)
+    except subprocess.TimeoutExpired:  # now and then it waits for the loader's queue, whose lock was being taken
+        process.send_signal(signal.SIGINT)
+        _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in printed
+    last = printed.splitlines()[-1]
+    assert last.startswith("training interrupted; the same command and --resume True goes on")
+    assert last.endswith("at most 500 iterations back")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -145,6 +191,7 @@ def test_resuming_what_is_complete_or_with_other_settings_is_refused(trained, ru
         (["--resume", "true"], "resume must be True or False"),
         (["--network_def#pooling", "median"], "pooling must be one of"),
         (["--amp", "true"], "amp must be True or False"),
+        (["--batch_size", 0], "batch_size must be a whole number from 1, got 0"),
         (["--crop_size", 64], "must be two numbers of pixels, got 64"),
         (["--train_splits", "everything"], "split must be one of"),
     ],

@@ -16,6 +16,8 @@ from dirnet.handlers import (
     MeanScore,
     RegistrationPictures,
     RegistrationTable,
+    TrainingState,
+    check_run,
     load_weights,
     lumen_dice,
     picture,
@@ -182,3 +184,57 @@ def test_load_weights_names_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match=r"model\.pt: .*channels=16 \(this network: 8\)"):
         load_weights(DIRNet(channels=8), path)
     assert copy_model_state(other, network)[2] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rate": "abc"}, "learning_rate must be a number above 0, got 'abc'"),
+        ({"learning_rate": math.nan}, "learning_rate must be a number above 0, got nan"),
+        ({"learning_rate": -1}, "learning_rate must be a number above 0, got -1"),
+        ({"iterations": "abc"}, "iterations must be a whole number from 1, got 'abc'"),
+        ({"iterations": 1e3}, "iterations must be a whole number from 1, got 1000.0"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1, got 0"),
+    ],
+)
+def test_a_setting_that_is_no_number_is_named(tmp_path, settings, message):
+    good = {"iterations": 20, "batch_size": 4, "learning_rate": 0.01}
+    check_run(tmp_path, False, {"settings": good})
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        check_run(tmp_path, False, {"settings": good | settings})
+
+
+def test_a_training_that_has_lost_its_settings_is_not_resumed(tmp_path):
+    about = {"settings": {"seed": 0}, "datalist": {"training": []}}
+    torch.save({}, tmp_path / "last.pt")
+    (tmp_path / "settings.json").write_text('{"seed": 0}')
+    with pytest.raises(FileNotFoundError, match=rf"'{tmp_path}' holds no datalist\.json, .*put it back, or start anew"):
+        check_run(tmp_path, True, about)
+    (tmp_path / "datalist.json").write_text('{"training":')
+    with pytest.raises(ValueError, match=rf"{tmp_path}/datalist\.json is damaged, .*put it back, or start anew"):
+        check_run(tmp_path, True, about)
+    (tmp_path / "datalist.json").write_text('{"training": []}')
+    check_run(tmp_path, True, about)
+
+
+def _by_the_lock():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        raise RuntimeError("release unlocked lock")
+
+
+def _by_itself():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("interrupt", [_by_itself, _by_the_lock])
+def test_an_interrupted_training_says_how_to_go_on_once_it_has_saved(tmp_path, interrupt):
+    trainer, validator = Engine(lambda *_: interrupt()), Engine(lambda *_: None)
+    TrainingState(tmp_path, None, None, None, None, validator, interval=5, resume=False).attach(trainer)
+    trainer.remove_event_handler(trainer._event_handlers[Events.STARTED][0][0], Events.STARTED)
+    with pytest.raises((KeyboardInterrupt, RuntimeError), match=r"^$|lock"):
+        trainer.run([0])
+    (tmp_path / "last.pt").touch()
+    with pytest.raises(KeyboardInterrupt, match=rf"--resume True goes on .* '{tmp_path}', at most 5 iterations back"):
+        trainer.run([0])

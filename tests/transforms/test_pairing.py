@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from monai.data import CacheDataset, DataLoader, ThreadDataLoader
+from monai.data import CacheDataset, DataLoader
 
 from transforms.cine import LoadCined
-from transforms.pairing import PairDataset, PairPhasesd, RandomBatches, RandPhasesd, RandTurnd, RandWindowd
+from transforms.pairing import PairDataset, PairPhasesd
 from transforms.scd import scan
 
 CONFIG = Path(__file__).parents[2] / "bundles/dirnet/configs/train.json"
@@ -30,13 +30,6 @@ def counted_cine(phases, size=(4, 4), number=0):
         "spacing": [1.5, 1.3],
         "spacing_assumed": False,
     }
-
-
-def training_transform(size):
-    parser = ConfigParser()
-    parser.read_config(CONFIG)
-    parser["spatial_size"] = list(size)
-    return parser.get_parsed_content("train#preprocessing")
 
 
 # --- ED and ES ---
@@ -84,24 +77,41 @@ def test_pairs_of_slices_in_a_batch():
     assert batch["patient"] == ["P0", "P0", "P1", "P1"]
 
 
-# --- any two phases ---
+# --- batches of any two phases ---
 
 
-@pytest.mark.parametrize("phases", [2, 5])
-def test_all_ordered_pairs_alike_and_never_a_phase_with_itself(phases):
-    draw = RandPhasesd()
-    draw.set_random_state(seed=0)
-    pairs = (draw(counted_cine(phases)) for _ in range(2000))
-    drawn = Counter((int(pair["moving"][0, 0, 0]), int(pair["fixed"][0, 0, 0])) for pair in pairs)
-    assert set(drawn) == {(i, j) for i in range(phases) for j in range(phases) if i != j}
-    expected = 2000 / len(drawn)
-    assert all(abs(number - expected) < 4 * expected**0.5 for number in drawn.values())
+def make(cines, size=(4, 4), **options):
+    settings = {"crop_size": size, "batch_size": 8, "iterations": 250, "seed": 0, "turn": False, "progress": False}
+    return PairDataset(cines, None, **settings | options)
 
 
-# --- turns and flips, as the training has them ---
+def drawn(dataset, key="moving"):
+    return torch.cat([dataset[i][key] for i in range(len(dataset))])
 
 
-def marked_cine(rows, columns):
+@pytest.mark.parametrize("phases", [(2,), (5,), (2, 3)])
+def test_all_cines_and_all_their_ordered_pairs_alike_and_never_a_phase_with_itself(phases):
+    dataset = make([counted_cine(count, number=number) for number, count in enumerate(phases)])
+    moving, fixed = (drawn(dataset, key)[:, 0, 0, 0].tolist() for key in ("moving", "fixed"))
+    pairs = Counter(zip(moving, fixed, strict=True))
+    expected = {
+        (100 * number + i, 100 * number + j): 2000 / len(phases) / (count * (count - 1))
+        for number, count in enumerate(phases)
+        for i in range(count)
+        for j in range(count)
+        if i != j
+    }
+    assert pairs.keys() == expected.keys()
+    assert all(abs(pairs[pair] - number) < 4 * number**0.5 for pair, number in expected.items())
+
+
+def test_a_batch_is_of_both_images_as_they_lie_in_memory():
+    batch = make([counted_cine(3)], iterations=1)[0]
+    assert batch.keys() == {"moving", "fixed"}
+    assert all((image.shape, image.dtype) == ((8, 1, 4, 4), torch.float16) for image in batch.values())
+
+
+def picture_cine(rows, columns):
     """Frame t is a picture without symmetry, plus 100 t."""
     picture = torch.arange(rows * columns).half().reshape(rows, columns)
     return {"image": torch.stack([picture + 100 * phase for phase in range(4)])}, picture
@@ -109,88 +119,61 @@ def marked_cine(rows, columns):
 
 @pytest.mark.parametrize(("size", "number"), [((6, 6), 8), ((4, 6), 4)])
 def test_both_images_are_turned_alike(size, number):
-    transform = training_transform(size)
-    cine, picture = marked_cine(*size)
+    cine, picture = picture_cine(*size)
     turns = [picture.rot90(k).flip(axes) for k in range(4) for axes in ((), (0,))]
     turns = [turn for turn in turns if turn.shape == picture.shape]
     assert len(turns) == number
+    dataset = make([cine], size, iterations=50, turn=True)
     seen = Counter()
-    for seed in range(400):
-        transform.set_random_state(seed=seed)
-        pair = transform(cine)
-        moving, fixed = (pair[key][0] - pair[key].min() for key in ("moving", "fixed"))
-        assert torch.equal(moving, fixed)
-        (turn,) = (i for i, turn in enumerate(turns) if torch.equal(turn, moving))
+    for moving, fixed in zip(drawn(dataset), drawn(dataset, "fixed"), strict=True):
+        assert moving.min() != fixed.min()
+        assert torch.equal(moving - moving.min(), fixed - fixed.min())
+        (turn,) = (i for i, turn in enumerate(turns) if torch.equal(turn, moving[0] - moving.min()))
         seen[turn] += 1
     assert len(seen) == number
     assert all(abs(count - 400 / number) < 4 * (400 / number) ** 0.5 for count in seen.values())
-
-
-def test_turning_leaves_its_input_alone():
-    turn = RandTurnd(["moving"]).set_random_state(seed=0)
-    image = torch.arange(16.0).reshape(1, 4, 4)
-    data = {"moving": image.clone(), "name": "a"}
-    for _ in range(8):
-        assert turn(data)["name"] == "a"
-        assert torch.equal(data["moving"], image)
-
-
-# --- windows ---
 
 
 @pytest.mark.parametrize(
     ("size", "reach", "starts"), [(4, 1, {2, 3, 4}), (4, 99, set(range(7))), (10, 3, {0}), (20, 3, {0})]
 )
 def test_windows_lie_near_the_middle_and_alike_in_both_images(size, reach, starts):
-    window = RandWindowd(["moving", "fixed"], size=(size, size), reach=reach).set_random_state(seed=0)
-    image = torch.arange(100.0).reshape(1, 10, 10)  # row 10 r + column c
+    cine, _ = picture_cine(10, 10)  # row 10 r + column c
+    dataset = make([cine], (size, size), reach=reach)
     corners = set()
-    for _ in range(300):
-        cut = window({"moving": image, "fixed": image + 100, "name": "a"})
-        assert cut["name"] == "a"
-        assert cut["moving"].shape == (1, min(size, 10), min(size, 10))
-        assert torch.equal(cut["moving"] + 100, cut["fixed"])
-        corners.add(divmod(int(cut["moving"][0, 0, 0]), 10))
+    for moving, fixed in zip(drawn(dataset), drawn(dataset, "fixed"), strict=True):
+        assert moving.shape == (1, min(size, 10), min(size, 10))
+        assert torch.equal(moving % 100, fixed % 100)
+        corners.add(divmod(int(moving[0, 0, 0]) % 100, 10))
     assert corners == {(row, column) for row in starts for column in starts}
 
 
-# --- which items, and the same again ---
+# --- which batches, and the same again ---
+
+
+def same(batch, other):
+    return all(torch.equal(batch[key], other[key]) for key in ("moving", "fixed"))
 
 
 def test_batch_follows_from_seed_and_number_alone():
-    def batches(start=0, seed=5):
-        sampler = RandomBatches(range(7), batch_size=4, iterations=12, seed=seed)
-        sampler.start = start
-        assert len(sampler) == 12 - start
-        return list(sampler)
-
-    whole = batches()
-    assert len(whole) == 12
-    assert all(len(batch) == 4 for batch in whole)
-    assert batches() == whole
-    assert batches(start=5) == whole[5:]
-    assert batches(start=12) == []
-    assert len({seed for batch in whole for _, seed in batch}) == 48
-    assert batches(seed=6) != whole
+    cines = [counted_cine(9, number=number) for number in range(7)]
+    dataset, other, another = make(cines), make(cines), make(cines, seed=1)
+    first = [dataset[i] for i in range(6)]
+    assert all(same(other[i], first[i]) for i in reversed(range(6)))
+    assert not same(first[0], first[1])
+    assert not same(another[0], first[0])
 
 
 def test_processes_share_the_batches_of_one():
-    def batches(**share):
-        return list(RandomBatches(range(7), batch_size=6, iterations=5, seed=0, **share))
-
-    shares = [batches(rank=rank, processes=3) for rank in range(3)]
-    for whole, parts in zip(batches(), zip(*shares, strict=True), strict=True):
-        assert [len(part) for part in parts] == [2, 2, 2]
-        assert sorted(whole) == sorted(item for part in parts for item in part)
+    cine, _ = picture_cine(10, 10)
+    options = {"size": (4, 6), "batch_size": 6, "turn": True}
+    whole, *shares = (
+        make([cine, cine], **options, **share) for share in ({}, *({"rank": r, "processes": 3} for r in range(3)))
+    )
+    for i in range(5):
+        assert all(torch.equal(whole[i]["fixed"][r::3], shares[r][i]["fixed"]) for r in range(3))
     with pytest.raises(ValueError, match=r"multiple of the number of processes, 4.*got 6"):
-        batches(rank=0, processes=4)
-
-
-def test_items_are_drawn_evenly():
-    sampler = RandomBatches(range(5), batch_size=10, iterations=100, seed=0)
-    drawn = Counter(index for batch in sampler for index, _ in batch)
-    assert set(drawn) == set(range(5))
-    assert all(150 < number < 250 for number in drawn.values())
+        make([cine], batch_size=6, processes=4)
 
 
 @pytest.fixture(scope="module")
@@ -198,39 +181,46 @@ def data(phantom_dir):
     return [LoadCined()(record) for record in scan(phantom_dir)[:3]]
 
 
-def make(data):
-    return PairDataset(data, training_transform((48, 48)), copy_cache=False, progress=False)
-
-
-def test_item_follows_from_index_and_seed_alone(data):
-    one, other = make(data), make(data)
-    asked = [(index, seed) for index in range(3) for seed in (0, 1, 2**32 - 1)]
-    first = {key: one[key] for key in asked}
-    for key in reversed(asked):  # in another order, in another dataset
-        assert torch.equal(other[key]["moving"], first[key]["moving"])
-        assert torch.equal(other[key]["fixed"], first[key]["fixed"])
-    assert len({tuple(first[key]["moving"].flatten().tolist()) for key in asked}) == 9
-    assert first[0, 0]["moving"].shape == (1, 48, 48)
+def of_config(data, **options):
+    """As the training has it."""
+    parser = ConfigParser()
+    parser.read_config(CONFIG)
+    parser.update({"spatial_size": [48, 48], "batch_size": 3, "iterations": 6, "device": "cpu", **options})
+    parser.update({"train#dataset#data": data, "train#dataset#progress": False})
+    return parser
 
 
 def test_loader_started_in_the_middle_goes_on_as_an_unbroken_one(data):
     def load(start):
-        dataset = make(data)
-        sampler = RandomBatches(dataset, batch_size=3, iterations=6, seed=1)
-        sampler.start = start
-        return list(ThreadDataLoader(dataset, batch_sampler=sampler, num_workers=0, buffer_size=2))
+        parser = of_config(data)
+        parser.get_parsed_content("train#sampler").start = start
+        return list(parser.get_parsed_content("train#dataloader"))
 
     whole, rest = load(0), load(4)
     assert (len(whole), len(rest)) == (6, 2)
-    for expected, found in zip(whole[4:], rest, strict=True):
-        assert torch.equal(expected["moving"], found["moving"])
-        assert torch.equal(expected["fixed"], found["fixed"])
+    assert all(same(expected, found) for expected, found in zip(whole[4:], rest, strict=True))
+    assert whole[0]["moving"].shape == (3, 1, 48, 48)
 
 
-def test_pairs_are_frames_of_the_cine(data):
+def test_pairs_are_frames_of_the_cines(data):
     """Cropped or padded in the middle, turned, and nothing else."""
-    pair = make(data)[1, 7]
-    frames = torch.as_tensor(np.asarray(data[1]["image"]))[:, :, 8:-8]  # 64 columns to 48
-    for key in ("moving", "fixed"):
-        values = pair[key].flatten().sort().values
-        assert any(torch.equal(values, frame.flatten().sort().values) for frame in frames)
+    frames = torch.cat([torch.as_tensor(np.asarray(cine["image"])) for cine in data])[:, :, 8:-8]  # 64 columns to 48
+    known = {tuple(frame.flatten().sort().values.tolist()) for frame in frames}
+    for image in drawn(of_config(data).get_parsed_content("train#dataset")):
+        assert tuple(image.flatten().sort().values.tolist()) in known
+
+
+def test_frames_are_in_memory_once(data):
+    dataset = of_config(data).get_parsed_content("train#dataset")
+    assert dataset.frames.dtype == torch.float16
+    assert len(dataset.frames) == sum(len(cine["image"]) for cine in data)
+    assert not dataset._cache
+
+
+def test_cines_that_give_no_batches():
+    with pytest.raises(ValueError, match="patient P0, slice 3: one frame, expected two phases"):
+        make([counted_cine(1)])
+    with pytest.raises(ValueError, match=r"cines of one size.*found \[\(4, 4\), \(4, 6\)\]"):
+        make([counted_cine(3), counted_cine(3, (4, 6))])
+    with pytest.raises(ValueError, match=r"crop_size.*got 128"):
+        make([counted_cine(3)], 128)

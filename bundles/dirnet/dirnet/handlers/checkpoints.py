@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,12 +76,15 @@ def check_run(output_dir: str | Path, resume: bool, about: Mapping[str, Any]) ->
         output_dir: of the training.
         resume: whether it shall go on with the training that the folder holds.
         about: what :class:`TrainingState` keeps of a run, a file ``<name>.json`` each; the same when it is resumed.
+            Of its ``settings``, those that must be numbers are.
 
     Raises:
         FileExistsError: when the folder holds a training and ``resume`` is false.
-        FileNotFoundError: when it holds none and ``resume`` is true.
-        ValueError: when what is to be resumed was started with other settings or data.
+        FileNotFoundError: when it holds none, or not all of one, and ``resume`` is true.
+        ValueError: when a setting is no number that it can be, or what is to be resumed was started with other
+            settings or data.
     """
+    _check_numbers(about.get("settings", {}))
     folder = Path(output_dir)
     if not check_flag(resume, "resume"):
         if any(folder.glob("*.pt")):
@@ -92,11 +96,37 @@ def check_run(output_dir: str | Path, resume: bool, about: Mapping[str, Any]) ->
         raise FileNotFoundError(f"'{folder}' holds no last.pt to go on from")
     for name, content in about.items():
         path = folder / f"{name}.json"
-        before, now = (json.loads(text) for text in (path.read_text(), _json(content)))
+        before, now = _read_about(path), json.loads(_json(content))
         changes = [f"{key} {before.get(key)!r} (now {now.get(key)!r})" for key in now if before.get(key) != now[key]]
         if changes:
             summary = ", ".join(change if len(change) < 200 else change.split(" ", 1)[0] for change in changes)
             raise ValueError(f"{path} is of a training with other settings, which cannot be resumed: {summary}")
+
+
+def _check_numbers(settings: Mapping[str, Any]) -> None:
+    """Refuse what would fail deep in torch; settings that a training does not have are passed over."""
+    for key in ("iterations", "batch_size"):
+        value = settings.get(key, 1)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{key} must be a whole number from 1, got {value!r}")
+    rate = settings.get("learning_rate", 1.0)
+    if not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        raise ValueError(f"learning_rate must be a number above 0, got {rate!r}")
+
+
+def _read_about(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"'{path.parent}' holds no {path.name}, which says what its training was started with: put it back, or "
+            "start anew in another --output_dir"
+        )
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged, which says what its training was started with: put it back, or start anew in another "
+            "--output_dir"
+        ) from error
 
 
 def _json(content: Any) -> str:
@@ -118,7 +148,7 @@ class TrainingState:
     Args:
         folder: where the files go.
         network, optimizer, lr_scheduler: what is kept.
-        sampler: a :class:`transforms.pairing.RandomBatches`, told where to start.
+        sampler: a :class:`transforms.pairing.RemainingBatches`, told where to start.
         validator: engine whose metric ``metric`` (lower is better) tells the best weights.
         interval: iterations between two writings of ``last.pt``.
         about: what the training is started with, by name.
@@ -151,6 +181,7 @@ class TrainingState:
     def attach(self, engine: Engine) -> None:
         if self.resume:
             self.load(engine)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.stop)
         if idist.get_rank() > 0:
             return
         if not self.resume:
@@ -197,6 +228,18 @@ class TrainingState:
     def finish(self, engine: Engine) -> None:
         self.save(engine)
         logger.info(f"best weights (validation loss {self.best:.4f}): {self.folder / 'model.pt'}")
+
+    def stop(self, engine: Engine, error: BaseException) -> None:
+        """Raise what stopped the training; an interruption says how to go on."""
+        # Ctrl-C while the loader's queue takes its lock comes out as an error of the lock
+        interrupted = any(isinstance(cause, KeyboardInterrupt) for cause in (error, error.__context__))
+        if interrupted and (self.folder / "last.pt").is_file():
+            command = "the same command" if self.resume else "the same command and --resume True"
+            raise KeyboardInterrupt(
+                f"training interrupted; {command} goes on from the state last saved in '{self.folder}', at most "
+                f"{self.interval} iterations back"
+            ) from error
+        raise error
 
     def _write(self, name: str, content: Any) -> None:
         with write_aside(self.folder / name) as path:

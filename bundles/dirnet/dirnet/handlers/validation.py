@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from ignite.engine import Engine, Events
 from monai.handlers import ValidationHandler
 
@@ -14,6 +15,10 @@ class IntervalValidation(ValidationHandler):
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self)
         engine.add_event_handler(Events.ITERATION_COMPLETED(event_filter=self._is_due), self)
+
+    def __call__(self, engine: Engine) -> None:
+        with torch.compiler.set_stance("force_eager"):  # to compile for its few batches of other sizes would not pay
+            super().__call__(engine)
 
     def _is_due(self, engine: Engine, iteration: int) -> bool:
         return iteration % self.interval == 0 or iteration == engine.state.epoch_length
