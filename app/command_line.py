@@ -9,13 +9,11 @@ from typing import Annotated
 
 import typer
 
-from dirnet.exports import FORMATS
-from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
-from transforms.cine_files import read_cine_stack, read_drawing
-from transforms.pair_files import stem
-from transforms.phantom import write_scd
+from dirnet.formats import FORMATS
 
-from . import follow, terminal
+from . import terminal
+
+# What needs torch or MONAI, which take seconds, is imported in the commands: help and usage errors come without.
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,6 +25,8 @@ Weights = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
+
+CAVEATS = {"peak_radial_strain_percent": "much less sure than circumferential"}
 
 
 @app.command()
@@ -44,6 +44,9 @@ def register(
 
     Example: dirnet register es.dcm ed.dcm --output_dir results --formats nifti,itk,dicom
     """
+    from dirnet.registrar import Registrar
+    from transforms.pair_files import stem
+
     name = f"{stem(moving)}_to_{stem(fixed)}"
     registration = Registrar.load(weights).register(moving, fixed)
     written = registration.save(output_dir, name, [part.strip() for part in formats.split(",")], force)
@@ -72,11 +75,18 @@ def propagate(
 
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
     """
+    from dirnet.registrar import Registrar
+    from transforms.cine_files import read_cine_stack, read_drawing
+    from transforms.pair_files import stem
+
+    from . import follow
+
     stack = read_cine_stack(cine)
     followed = follow.follow(Registrar.load(weights), stack, *read_drawing(mask, stack, frame))
     written = follow.save(followed, output_dir, cine.resolve().name if cine.is_dir() else stem(cine), force)
     for name, value in followed.numbers.items():
-        typer.echo(f"{name.replace('_', ' ')}: {'unknown' if value is None else value}")
+        caveat = f" ({CAVEATS[name]})" if name in CAVEATS and value is not None else ""
+        typer.echo(f"{name.replace('_', ' ')}: {'unknown' if value is None else value}{caveat}")
     for path in written:
         typer.echo(f"written: {path}")
 
@@ -93,6 +103,8 @@ def view(
 
     Example: dirnet view ~/data/scd
     """
+    from dirnet.registrar import Registrar
+
     try:
         from .viewer.server import serve
     except ModuleNotFoundError as error:
@@ -110,6 +122,8 @@ def phantom(
 
     Example: dirnet phantom data/phantom
     """
+    from transforms.phantom import write_scd
+
     write_scd(folder, patients=patients, seed=seed)
     typer.echo(f"written: {folder}, the cines and contours of {patients} phantoms")
 
@@ -117,6 +131,8 @@ def phantom(
 @app.command()
 def info(weights: Weights = None) -> None:
     """Say which network there is, and on what it runs."""
+    from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+
     registrar = Registrar.load(weights)
     definition = {key: value for key, value in registrar.network.definition.items() if value is not None}
     typer.echo(f"weights: {weights or SHIPPED_WEIGHTS}")

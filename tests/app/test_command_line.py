@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +17,11 @@ from typer.testing import CliRunner
 
 from app import command_line, follow
 from app.follow import DICOM_RESULTS, RESULTS, write_masks
+from dirnet.exports import WRITERS
 from dirnet.fields import read_displacement
+from dirnet.formats import FORMATS
 from dirnet.registrar import Registrar
+from tests.dicom import edit
 from transforms.cine_files import read_cine_stack, read_drawn
 from transforms.phantom import Phantom, write_scd
 
@@ -67,9 +74,18 @@ def test_register_writes_every_format(data, tmp_path):
     assert np.allclose(derived, expected, atol=0.51)
 
 
+def test_a_notice_of_malformed_files_is_given_once(data, tmp_path):
+    moving, fixed = read_cine_stack(data[0]).files[1][:2]
+    moving = edit(moving, tmp_path / "moving.dcm", SOPInstanceUID="1.2.03")
+    with warnings.catch_warnings(record=True) as notices:
+        warnings.simplefilter("default")  # as a program that sets none has it
+        run("register", moving, fixed, "--output_dir", tmp_path, "--formats", "dicom")
+    assert len([notice for notice in notices if "not of the standard's form" in str(notice.message)]) == 1
+
+
 def test_a_contour_is_followed_and_measured(data, tmp_path):
     series, drawn, lumens, ed = data
-    run("propagate", series, drawn, "-o", tmp_path)  # the one frame that is drawn on
+    printed = run("propagate", series, drawn, "-o", tmp_path).output  # the one frame that is drawn on
     results = (*RESULTS, *DICOM_RESULTS)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{series.name}_{part}" for part in results)
     masks = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{series.name}_masks.nii.gz"))).transpose(1, 0, 2, 3)
@@ -84,6 +100,8 @@ def test_a_contour_is_followed_and_measured(data, tmp_path):
     assert overlap.min() > 0.75
     assert overlap.mean() > 0.9
     numbers = json.loads((tmp_path / f"{series.name}_numbers.json").read_text())
+    radial = numbers["peak_radial_strain_percent"]
+    assert f"peak radial strain percent: {radial} (much less sure than circumferential)\n" in printed
     true_volume = lumens.sum((0, 2, 3))
     true_fraction = 100 * (1 - true_volume.min() / true_volume[ed])
     assert numbers["ejection_fraction_percent"] == pytest.approx(true_fraction, abs=6)
@@ -177,3 +195,25 @@ def test_info_and_phantom(tmp_path):
     assert (tmp_path / "phantom" / "scd_patientdata.csv").is_file()
     help_ = run("--help").output
     assert all(command in help_ for command in ("register", "propagate", "phantom", "info"))
+
+
+def test_every_format_has_a_writer():
+    assert list(FORMATS) == list(WRITERS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(["--help"], 0), (["register", "--help"], 0), (["info", "--weight", "x"], 2), (["propagate", "cine"], 2)],
+)
+def test_help_and_usage_errors_do_not_wait_for_torch(arguments, status):
+    program = (
+        "import atexit, sys\n"
+        "from app.command_line import main\n"
+        "atexit.register(lambda: print('loaded:', *{'torch', 'monai', 'numpy'} & sys.modules.keys()))\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == status
+    assert result.stdout.splitlines()[-1].strip() == "loaded:"

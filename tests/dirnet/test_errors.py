@@ -35,6 +35,19 @@ def test_other_errors_keep_their_traceback(capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("message", ["", "interrupted; go on by --resume True"])
+def test_an_interruption_is_one_line_and_exit_status_130(message, capsys, monkeypatch):
+    error = KeyboardInterrupt(message) if message else KeyboardInterrupt()
+    with pytest.raises(SystemExit) as ended:
+        errors._report(KeyboardInterrupt, error, None)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == (message or "interrupted")
+    monkeypatch.setenv("DIRNET_TRACEBACK", "1")
+    with pytest.raises(SystemExit):
+        errors._report(KeyboardInterrupt, error, None)
+    assert capsys.readouterr().err.startswith("KeyboardInterrupt")
+
+
 def test_other_programs_keep_their_hook(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     errors.show_cause_alone()

@@ -12,8 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
-from monai.bundle import ConfigParser
-
 __all__ = ["cause_of", "check_flag", "check_options", "show_cause_alone"]
 
 # of `python -m monai.bundle run` itself
@@ -29,9 +27,11 @@ RUN_OPTIONS = {
     "workflow_type",
 }
 
+INTERRUPTED = 130  # exit status: 128 and the number of SIGINT
+
 
 def show_cause_alone() -> None:
-    """Under ``python -m monai.bundle``, end on the message of a wrong input alone.
+    """Under ``python -m monai.bundle``, end on the message of a wrong input alone, and Ctrl-C on one line.
 
     MONAI wraps an error in those of each config expression around it, so that the message that names the file and
     what was expected would stand in the middle of a hundred lines. Other errors keep their full traceback, as these do
@@ -48,6 +48,8 @@ def check_options(arguments: Sequence[str]) -> None:
     Raises:
         ValueError: names the option, and the one that it resembles.
     """
+    from monai.bundle import ConfigParser  # here: the light command line takes its errors from this module
+
     options = [part[2:].split("=", 1)[0].replace("-", "_") for part in arguments if part.startswith("--")]
     if "config_file" not in options:
         return
@@ -70,13 +72,22 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if not _fails_first():
-        return
+    if _fails_first():
+        line = _line(error)
+        if line is None or os.environ.get("DIRNET_TRACEBACK"):
+            traceback.print_exception(kind, error, trace)
+        else:
+            print(line, file=sys.stderr)
+    if isinstance(error, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+
+
+def _line(error: BaseException) -> str | None:
+    """What a person is told of what a person did; None of other errors."""
+    if isinstance(error, KeyboardInterrupt):
+        return f"\n{str(error) or 'interrupted'}"  # below the progress bar
     cause = cause_of(error)
-    if isinstance(cause, ValueError | OSError) and not os.environ.get("DIRNET_TRACEBACK"):
-        print(f"error: {cause}", file=sys.stderr)
-    else:
-        traceback.print_exception(kind, error, trace)
+    return f"error: {cause}" if isinstance(cause, ValueError | OSError) else None
 
 
 def _fails_first() -> bool:

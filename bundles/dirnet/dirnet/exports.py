@@ -16,6 +16,7 @@ from transforms.cine import scale_intensity
 from .dicom_files import write_deformable_registration, write_derived_series
 from .fields import write_displacement
 from .files import write_aside, write_set_aside
+from .formats import FORMATS
 from .handlers.pictures import picture, save_picture
 from .images import pixels
 from .itk_files import bspline_transform, displacement_transform, write_transform
@@ -24,7 +25,7 @@ from .layers import BSplineTransformer, warp
 if TYPE_CHECKING:
     from .registrar import Registration
 
-__all__ = ["FORMATS", "save_registration"]
+__all__ = ["save_registration"]
 
 
 def save_registration(
@@ -53,11 +54,11 @@ def save_registration(
         raise ValueError(f"formats must be some of {', '.join(FORMATS)}; got {', '.join(unknown)}")
     if "dicom" in formats:
         _check_dicom(registration)
-    files = {form: [f"{name}_{part}" for part in FORMATS[form][0]] for form in formats}
+    files = {form: [f"{name}_{part}" for part in FORMATS[form]] for form in formats}
     names = [file for written in files.values() for file in written]
     with write_set_aside(folder, names, overwrite) as aside:
         for form, written in files.items():
-            FORMATS[form][1](registration, *(aside / file for file in written))
+            WRITERS[form](registration, *(aside / file for file in written))
     return [Path(folder) / file for file in names]
 
 
@@ -94,8 +95,12 @@ def _numpy(registration: Registration, path: Path) -> None:
 
 def _dicom(registration: Registration, warped: Path, field: Path) -> None:
     files = registration.fixed_file, registration.moving_file
-    write_deformable_registration(field, registration.ddf, *files)
-    write_derived_series(warped, registration.warped, *files)
+    objects = (
+        (write_deformable_registration, field, registration.ddf),
+        (write_derived_series, warped, registration.warped),
+    )
+    for write, path, content in objects:
+        write(path, content, *files)  # on one line: of a warning that both give, Python then shows the first alone
 
 
 def _picture(registration: Registration, path: Path) -> None:
@@ -106,10 +111,10 @@ def _picture(registration: Registration, path: Path) -> None:
     save_picture(picture([row]), path)
 
 
-FORMATS: dict[str, tuple[tuple[str, ...], Callable[..., None]]] = {
-    "nifti": (("warped.nii.gz", "ddf.nii.gz"), _nifti),
-    "picture": (("overview.png",), _picture),
-    "itk": (("transform.h5",), _itk),
-    "numpy": (("ddf.npy",), _numpy),
-    "dicom": (("warped.dcm", "registration.dcm"), _dicom),
+WRITERS: dict[str, Callable[..., None]] = {
+    "nifti": _nifti,
+    "picture": _picture,
+    "itk": _itk,
+    "numpy": _numpy,
+    "dicom": _dicom,
 }
