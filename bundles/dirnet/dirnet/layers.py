@@ -131,6 +131,17 @@ class _BSpline(nn.Module):
             control_points.device,
         )
 
+    def field(self, control_points: Tensor, size: list[int]) -> Tensor:
+        """The spline of any (B, C, K_1, ...) at every pixel: (B, C, *size), float32."""
+        dims = len(self.spacing)
+        field = _product(control_points.float(), self.matrix(dims - 1, size[dims - 1], control_points).t())
+        for axis in range(dims - 2, -1, -1):
+            rest = field.shape[axis + 3 :]
+            # everything behind the axis in one row, so that each axis is one batched matrix product
+            field = _product(self.matrix(axis, size[axis], control_points), field.flatten(axis + 3))
+            field = field.reshape(list(field.shape[: axis + 3]) + list(rest))
+        return field
+
     def extra_repr(self) -> str:
         return f"spacing={self.spacing}, order={self.order}, boundary={self.boundary!r}"
 
@@ -165,25 +176,18 @@ class BSplineTransformer(_BSpline):
         Raises:
             ValueError: when the control points are of other dimension, or do not reach over ``size``.
         """
-        dims = len(self.spacing)
         if size is None:
             size = [k * s for k, s in zip(control_points.shape[2:], self.spacing)]  # noqa: B905 (TorchScript)
         _check_control_points(control_points, self.spacing, size)
-        field = _product(control_points.float(), self.matrix(dims - 1, size[dims - 1], control_points).t())
-        for axis in range(dims - 2, -1, -1):
-            rest = field.shape[axis + 3 :]
-            # everything behind the axis in one row, so that each axis is one batched matrix product
-            field = _product(self.matrix(axis, size[axis], control_points), field.flatten(axis + 3))
-            field = field.reshape(list(field.shape[: axis + 3]) + list(rest))
-        return field
+        return self.field(control_points, size)
 
 
 class BSplineWarp(_BSpline):
     """Control points and moving image to warped image, without a DDF in between.
 
     Gives what ``BSplineTransformer`` followed by MONAI's ``Warp`` gives (bilinear, border padding), but the matrices
-    yield the sampler's own normalised coordinates, identity included: no reference grid, scaling or permutation of
-    a full-size field. Arguments as for :class:`BSplineTransformer`.
+    yield the sampler's own normalised coordinates: no scaling or permutation of a full-size field. Arguments as for
+    :class:`BSplineTransformer`.
     """
 
     def forward(self, control_points: Tensor, moving: Tensor) -> Tensor:
@@ -198,24 +202,15 @@ class BSplineWarp(_BSpline):
         Raises:
             ValueError: when batch or dimensions differ, or the control points do not reach over the image.
         """
-        dims = len(self.spacing)
         size = list(moving.shape[2:])
         _check_control_points(control_points, self.spacing, size)
         if moving.shape[0] != control_points.shape[0]:
             raise ValueError(f"{control_points.shape[0]} sets of control points for {moving.shape[0]} images")
         scale = torch.tensor([2.0 / n for n in size], device=control_points.device)
-        field = control_points.float().movedim(1, -1) * scale  # (B, K_1, ..., dims), normalised units
-        for axis in range(dims - 1):  # all axes but the last: few control points are left to multiply
-            rest = field.shape[axis + 2 :]
-            field = _product(self.matrix(axis, size[axis], control_points), field.flatten(axis + 2))
-            field = field.reshape(list(field.shape[: axis + 2]) + list(rest))
-        # the last axis for all components in one product: kron(matrix, reversed identity), as grid_sample wants
-        # its components from the last axis to the first
-        swap = torch.eye(dims, device=field.device).flip(0)
-        last = torch.kron(self.matrix(dims - 1, size[dims - 1], control_points).t().contiguous(), swap)
-        grid = _product(field.flatten(dims), last)  # (B, H, ..., W * dims)
-        grid = grid.unflatten(dims, [size[dims - 1], dims]) + _identity_grid(size, grid.device)
-        return _sample(moving, grid, "bilinear")
+        scaled = control_points.float() * scale.view([-1] + [1] * len(size))
+        identity = torch.stack([axis.expand(size) for axis in _identity(size, control_points.device)[::-1]])
+        grid = self.field(scaled.flip(1), size).add_(identity)
+        return _sample(moving, grid.movedim(1, -1), "bilinear")
 
 
 def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
@@ -224,10 +219,10 @@ def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     return F.grid_sample(image.to(kind), grid.to(kind), mode=mode, padding_mode="border", align_corners=False)
 
 
-def _identity_grid(size: list[int], device: torch.device) -> Tensor:
-    """Normalised coordinates of every pixel, (*size, dims), last axis first, for align_corners=False."""
+def _identity(size: list[int], device: torch.device) -> list[Tensor]:
+    """Normalised coordinates of the pixels along each axis, for align_corners=False, that spread over the others."""
     axes = [(torch.arange(n, device=device, dtype=torch.float32) * 2 + 1) / n - 1 for n in size]
-    return torch.stack(torch.meshgrid(axes, indexing="ij")[::-1], -1)
+    return [axis.view([-1] + [1] * (len(size) - number - 1)) for number, axis in enumerate(axes)]
 
 
 def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
@@ -242,9 +237,12 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
     if image.shape[0] != ddf.shape[0] or image.shape[2:] != ddf.shape[2:] or ddf.shape[1] != ddf.dim() - 2:
         raise ValueError(f"image {list(image.shape)} and displacement field {list(ddf.shape)} do not fit")
     size = list(ddf.shape[2:])
-    scale = torch.tensor([2.0 / n for n in reversed(size)], device=ddf.device)
-    grid = torch.addcmul(_identity_grid(size, ddf.device), ddf.float().flip(1).movedim(1, -1), scale)
-    return _sample(image, grid, mode)
+    # each component by itself, in memory too: the sampler's own order, components last, takes twice the time to fill
+    places = [
+        torch.add(axis, component, alpha=2.0 / n)
+        for axis, component, n in zip(_identity(size, ddf.device), ddf.float().unbind(1), size, strict=True)
+    ]
+    return _sample(image, torch.stack(places[::-1], 1).movedim(1, -1), mode)
 
 
 def sample(image: Tensor, places: Tensor) -> Tensor:
