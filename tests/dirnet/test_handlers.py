@@ -217,24 +217,17 @@ def test_a_training_that_has_lost_its_settings_is_not_resumed(tmp_path):
     check_run(tmp_path, True, about)
 
 
-def _by_the_lock():
-    try:
-        raise KeyboardInterrupt
-    finally:
-        raise RuntimeError("release unlocked lock")
-
-
-def _by_itself():
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("interrupt", [_by_itself, _by_the_lock])
-def test_an_interrupted_training_says_how_to_go_on_once_it_has_saved(tmp_path, interrupt):
-    trainer, validator = Engine(lambda *_: interrupt()), Engine(lambda *_: None)
-    TrainingState(tmp_path, None, None, None, None, validator, interval=5, resume=False).attach(trainer)
-    trainer.remove_event_handler(trainer._event_handlers[Events.STARTED][0][0], Events.STARTED)
-    with pytest.raises((KeyboardInterrupt, RuntimeError), match=r"^$|lock"):
-        trainer.run([0])
+def test_an_interrupted_training_says_how_to_go_on_once_it_has_saved(tmp_path):
+    state = TrainingState(tmp_path, None, None, None, None, None, interval=5)
+    by_the_lock = RuntimeError("release unlocked lock")
+    by_the_lock.__context__ = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        state.stop(None, KeyboardInterrupt())
     (tmp_path / "last.pt").touch()
-    with pytest.raises(KeyboardInterrupt, match=rf"--resume True goes on .* '{tmp_path}', at most 5 iterations back"):
-        trainer.run([0])
+    for error in (KeyboardInterrupt(), by_the_lock):
+        with pytest.raises(
+            KeyboardInterrupt, match=r"the same command and --resume True goes on .*, at most 5 iterations"
+        ):
+            state.stop(None, error)
+    with pytest.raises(ValueError, match=r"^other$"):
+        state.stop(None, ValueError("other"))
