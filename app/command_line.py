@@ -75,12 +75,14 @@ def propagate(
 
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
     """
+    from dirnet.memory import keep_freed_memory
     from dirnet.registrar import Registrar
     from transforms.cine_files import read_cine_stack, read_drawing
     from transforms.pair_files import stem
 
     from . import follow
 
+    keep_freed_memory()
     stack = read_cine_stack(cine)
     followed = follow.follow(Registrar.load(weights), stack, *read_drawing(mask, stack, frame))
     written = follow.save(followed, output_dir, cine.resolve().name if cine.is_dir() else stem(cine), force)

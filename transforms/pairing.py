@@ -100,7 +100,11 @@ class PairDataset(CacheDataset):
         num_workers: int = 1,
         progress: bool = True,
     ) -> None:
-        if not isinstance(crop_size, Sequence) or len(crop_size) != 2 or min(crop_size) < 1:
+        if (
+            not isinstance(crop_size, Sequence)
+            or len(crop_size) != 2
+            or any(not isinstance(n, int) or n < 1 for n in crop_size)
+        ):
             raise ValueError(f"the size of a window (crop_size) must be two numbers of pixels, got {crop_size!r}")
         check_shares(batch_size, processes)
         super().__init__(data, transform, copy_cache=False, num_workers=num_workers, progress=progress)
@@ -191,7 +195,7 @@ def check_shares(batch_size: int, processes: int) -> None:
     Raises:
         ValueError: when processes that share a batch would not have equally many pairs.
     """
-    if batch_size % processes:
+    if not isinstance(batch_size, int) or batch_size < 1 or batch_size % processes:
         raise ValueError(
             f"batch_size must be a multiple of the number of processes, {processes}, which share each batch; "
             f"got {batch_size}"

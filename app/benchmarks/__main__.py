@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from app import terminal
+from dirnet.memory import keep_freed_memory
 
 from . import propagate, registration, report, scaling, spline, training, warp
 from .measure import Bench, Row
@@ -61,6 +62,7 @@ def benchmarks(
     Example: python -m app.benchmarks spline warp --threads 2
     """
     names = _choose(groups or list(GROUPS))
+    keep_freed_memory()  # for all alike, as training, `dirnet propagate` and cohorts do
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 from monai.engines import Trainer
 
-from dirnet.engines import bfloat16_pays
+from dirnet.engines import bfloat16_pays, compile_layers
 from dirnet.registrar import SHIPPED_WEIGHTS
 
 from .measure import SIZE, Bench, Line, Row
@@ -27,13 +27,13 @@ LEAST_RATE, LEAST_RATIO = 110, 2  # of whole images; of either
 
 def rows(bench: Bench) -> Iterator[list[Row]]:
     """One step, and pipelines on windows as in ``train.json`` and on whole images."""
-    yield from _steps(bench)
+    compiles = yield from _steps(bench)
     for crop_size in ([128, 128], [SIZE, SIZE]):
-        yield bench.measure(_pipelines(bench, crop_size))
+        yield bench.measure(_pipelines(bench, crop_size, compiles))
 
 
-def _steps(bench: Bench) -> Iterator[list[Row]]:
-    """Network, field, warp, loss, gradients and Adam, on a batch of whole images."""
+def _steps(bench: Bench) -> Generator[list[Row], None, bool]:
+    """Network, field, warp, loss, gradients and Adam, on a batch of whole images; returns whether they compile."""
     config = _config(bench, [SIZE, SIZE], 1)
     batch = config["batch_size"]
     pair = torch.rand(batch, 2, SIZE, SIZE, device=bench.device).contiguous(memory_format=torch.channels_last)
@@ -42,8 +42,7 @@ def _steps(bench: Bench) -> Iterator[list[Row]]:
         own = _config(bench, [SIZE, SIZE], 1, amp=amp, **({} if folds else {"regularization_weight": 0}))
         network, loss = own.get_parsed_content("network"), own.get_parsed_content("loss")
         inferer, optimizer = own.get_parsed_content("train#inferer"), own.get_parsed_content("optimizer")
-        if compiled:
-            network.regressor = torch.compile(network.regressor)
+        compile_layers(network, compiled)
 
         def call() -> None:
             optimizer.zero_grad()
@@ -67,12 +66,15 @@ def _steps(bench: Bench) -> Iterator[list[Row]]:
         compiled()
     except Exception as error:  # no compiler, or one that fails: each has errors of its own
         bench.skipped.append(f"torch.compile: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        compiles = False
     else:
+        compiles = True
         seconds = time.perf_counter() - start
         name = "step, torch.compile of the network: warm-up, once"
         yield [Row(name, batch, f"{SIZE}x{SIZE}", PASSES, 1e3 * seconds, 0.0, 1)]
         lines.append(line(f"{kind}, loss on folds, torch.compile of the network", compiled))
     yield bench.measure(lines)
+    return compiles
 
 
 def _config(bench: Bench, crop_size: list[int], iterations: int, **options: object) -> ConfigParser:
@@ -94,7 +96,7 @@ def _config(bench: Bench, crop_size: list[int], iterations: int, **options: obje
     return parser
 
 
-def _pipelines(bench: Bench, crop_size: list[int]) -> list[Line]:
+def _pipelines(bench: Bench, crop_size: list[int], compiles: bool) -> list[Line]:
     """From cines in memory: pairs drawn and turned, batches made ahead, and steps on them."""
     iterations = WARM_UP + MEASURED + AHEAD
     config = _config(bench, crop_size, iterations)
@@ -103,9 +105,10 @@ def _pipelines(bench: Bench, crop_size: list[int]) -> list[Line]:
     records = config.get_parsed_content("train_records")
     dataset = plain_dataset(records, crop_size, workers)
 
-    def ours() -> float:
+    def ours(compiled: bool = False) -> float:
         config = _config(bench, crop_size, iterations)
         trainer = config.get_parsed_content("train#trainer")
+        compile_layers(config.get_parsed_content("network_def"), compiled)
         try:
             return _seconds_a_step(trainer, bench.device)
         finally:
@@ -121,8 +124,11 @@ def _pipelines(bench: Bench, crop_size: list[int]) -> list[Line]:
         return Line(name, call, batch, size, "data + step", least_rate=rate, least_ratio=ratio, times_itself=True)
 
     rate = LEAST_RATE if crop_size == [SIZE, SIZE] else None
+    lines = [line("pipeline of train.json", ours, rate, None)]
+    if compiles:
+        lines.append(line("pipeline of train.json, --compile True", lambda: ours(compiled=True), rate, None))
     return [
-        line("pipeline of train.json", ours, rate, None),
+        *lines,
         line(f"plain MONAI pipeline, loading processes: {workers}", plain, None, LEAST_RATIO),
     ]
 

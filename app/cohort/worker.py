@@ -18,6 +18,7 @@ import torch
 from app import follow
 from dirnet.errors import cause_of
 from dirnet.images import as_image
+from dirnet.memory import keep_freed_memory
 from dirnet.registrar import Registrar, Registration
 from transforms.cine_files import CineStack, read_cine_stack, read_drawing
 
@@ -42,6 +43,7 @@ class Worker:
 
     def __init__(self, weights: bytes, folder: Path, threads: int) -> None:
         self.folder = folder
+        keep_freed_memory()
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
         with tempfile.NamedTemporaryFile(suffix=".pt") as file:
             file.write(weights)

@@ -26,6 +26,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.follow import Followed, follow, save
 from dirnet.layers import warp
+from dirnet.memory import keep_freed_memory
 from dirnet.registrar import Registrar
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack, read_drawing
@@ -225,6 +226,7 @@ def serve(folder: Path, registrar: Registrar, output_dir: Path, port: int, brows
     Raises:
         OSError: when another program listens there.
     """
+    keep_freed_memory()
     access = Access()
     app = make_app(folder, registrar, output_dir, access)
     try:

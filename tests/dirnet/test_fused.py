@@ -92,8 +92,22 @@ def test_threads_share_it():
 @fused_only
 def test_other_programs_are_fused_no_more_than_before():
     was_enabled = torch.jit.onednn_fusion_enabled()
-    for_inference(trained(), "cpu", amp=False)(torch.rand(1, 2, 32, 32))
+    networks = [for_inference(trained(channels=4), "cpu", amp=False) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for size in (16, 32, 48):
+            list(pool.map(lambda network, size=size: network(torch.zeros(1, 2, size, 16)), networks))
     assert torch.jit.onednn_fusion_enabled() == was_enabled
+
+
+@fused_only
+def test_it_draws_no_random_numbers_and_stays_in_eval_mode():
+    network = for_inference(trained(fully_connected=(64, 64)), "cpu", amp=False)
+    pair, state = torch.rand(2, 2, 64, 64), torch.get_rng_state()
+    network.train()  # as MONAI's evaluators do when they are done
+    expected = network(pair)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(module.training for module in network.modules())
+    torch.testing.assert_close(network(pair[:1]), expected[:1])
 
 
 def test_the_network_itself_is_left_alone():

@@ -8,10 +8,11 @@ import sys
 import pytest
 
 FAULTS = """
-import resource, sys, torch
+import ctypes, resource, sys, torch
 from dirnet.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of 4 kB, to count
 for _ in range(20):
     block = torch.ones(10_000_000)  # 40 MB
     del block

@@ -28,8 +28,10 @@ def bfloat16_pays(device: torch.device | str) -> bool:
 
 
 def compile_layers(network: DIRNet, wanted: bool = True) -> None:
-    """Have ``torch.compile`` make the layers' kernels for training: its first step takes some 20 s, the others a fifth
-    less. It needs a C++ compiler, on a GPU Triton. State and names of the weights stay as they are."""
+    """Have ``torch.compile`` make the layers' kernels for training: its first step takes some 20 s, the others less.
+
+    It needs a C++ compiler and Python's headers, on a GPU Triton. State and names of the weights stay as they are.
+    """
     if check_flag(wanted, "compile"):
         network.regressor.forward = torch.compile(network.regressor.forward)
 

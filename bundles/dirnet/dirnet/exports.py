@@ -100,7 +100,7 @@ def _dicom(registration: Registration, warped: Path, field: Path) -> None:
         (write_derived_series, warped, registration.warped),
     )
     for write, path, content in objects:
-        write(path, content, *files)  # on one line: of a warning that both give, Python then shows the first alone
+        write(path, content, *files)  # the same line for both: Python shows a warning once a line
 
 
 def _picture(registration: Registration, path: Path) -> None:

@@ -14,7 +14,8 @@ from .networks import DIRNet
 
 __all__ = ["FusedDIRNet", "for_inference", "fusion_works"]
 
-SIZES = 16  # programs kept
+SIZES = 64  # whose programs are kept
+_making = threading.Lock()  # whether oneDNN fuses is one flag of the whole process
 
 
 def fusion_works(device: torch.device | str) -> bool:
@@ -38,11 +39,11 @@ def for_inference(network: DIRNet, device: torch.device | str, amp: bool) -> DIR
 
 
 class FusedDIRNet(nn.Module):
-    """A folded 2-D :class:`~dirnet.networks.DIRNet` on a CPU whose activations never wait in memory: oneDNN computes a
-    convolution with its ELU at once, and pairs go one by one through layers that then fit in the cache.
+    """A folded 2-D :class:`~dirnet.networks.DIRNet` on a CPU whose activations stay in its cache: oneDNN computes a
+    convolution with its ELU at once, and pairs go through the layers one by one.
 
-    A program is made for each image size when it is first seen (0.1 s), and the last 16 are kept. A pair's field is
-    the same in whatever batch it comes. No gradients.
+    A program is made for each image size when it is first seen, which takes about 0.1 s, and those of the last 64 are
+    kept. A pair's field is the same in whatever batch it comes. Always in eval mode; no gradients.
 
     Args:
         network: folded; channels last.
@@ -54,31 +55,34 @@ class FusedDIRNet(nn.Module):
         self.network = network
         self.transformer = network.transformer
         self.definition = network.definition
-        self.type = torch.bfloat16 if amp else torch.float32
-        self._layers = copy.deepcopy(network.regressor).to(self.type)
+        self.dtype = torch.bfloat16 if amp else torch.float32
+        self._layers = copy.deepcopy(network.regressor).to(self.dtype)
         self._program = functools.lru_cache(SIZES)(self._make_program)
-        self._making = threading.Lock()
+        self.eval()
+
+    def train(self, mode: bool = True) -> FusedDIRNet:
+        return super().train(False)
 
     @torch.no_grad()
     def control_points(self, pair: Tensor) -> Tensor:
         """As :meth:`DIRNet.control_points <dirnet.networks.DIRNet.control_points>`."""
-        pair = self.network.padded(pair).to(self.type).contiguous(memory_format=torch.channels_last)
+        pair = self.network.padded(pair).to(self.dtype).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", enabled=False):
-            with self._making:
-                program = self._program(*pair.shape[2:])
+            program = self._program(*pair.shape[2:])
             return torch.cat([program(one) for one in pair.split(1)]).float()
 
     def forward(self, pair: Tensor) -> Tensor:
         return self.transformer(self.control_points(pair), list(pair.shape[2:]))
 
     def _make_program(self, *size: int) -> torch.jit.ScriptModule:
-        pair = torch.rand(1, 2, *size, dtype=self.type).contiguous(memory_format=torch.channels_last)
-        was_enabled = torch.jit.onednn_fusion_enabled()
-        torch.jit.enable_onednn_fusion(True)
-        try:
-            program = torch.jit.freeze(torch.jit.trace(self._layers, pair, check_trace=False))
-            for _ in range(2):  # the first run looks at the sizes, the second fuses for them
-                program(pair)
-        finally:
-            torch.jit.enable_onednn_fusion(was_enabled)
+        pair = torch.zeros(1, 2, *size, dtype=self.dtype, device="cpu").contiguous(memory_format=torch.channels_last)
+        with _making:
+            was_enabled = torch.jit.onednn_fusion_enabled()
+            torch.jit.enable_onednn_fusion(True)
+            try:
+                program = torch.jit.freeze(torch.jit.trace(self._layers, pair, check_trace=False))
+                for _ in range(2):  # the first run looks at the sizes, the second fuses for them
+                    program(pair)
+            finally:
+                torch.jit.enable_onednn_fusion(was_enabled)
         return program

@@ -220,7 +220,7 @@ def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
 
 
 def _identity(size: list[int], device: torch.device) -> list[Tensor]:
-    """Normalised coordinates of the pixels along each axis, for align_corners=False, that spread over the others."""
+    """Normalised coordinates of the pixels along each axis, for align_corners=False, shaped to broadcast."""
     axes = [(torch.arange(n, device=device, dtype=torch.float32) * 2 + 1) / n - 1 for n in size]
     return [axis.view([-1] + [1] * (len(size) - number - 1)) for number, axis in enumerate(axes)]
 

@@ -193,6 +193,7 @@ class DIRNet(nn.Module):
         Its weights are those of no checkpoint: it loads none, and is not to be saved.
         """
         folded = copy.deepcopy(self).eval()
+        folded.regressor.__dict__.pop("forward", None)  # compiled, it would be this network's own
         for block in folded.regressor:
             if isinstance(block, Convolution):
                 block.conv = fuse_conv_bn_eval(block.conv, block.adn.N)

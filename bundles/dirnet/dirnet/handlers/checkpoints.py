@@ -76,7 +76,7 @@ def check_run(output_dir: str | Path, resume: bool, about: Mapping[str, Any]) ->
         output_dir: of the training.
         resume: whether it shall go on with the training that the folder holds.
         about: what :class:`TrainingState` keeps of a run, a file ``<name>.json`` each; the same when it is resumed.
-            Of its ``settings``, those that must be numbers are.
+            Of its ``settings``, the numbers are checked.
 
     Raises:
         FileExistsError: when the folder holds a training and ``resume`` is false.
@@ -107,10 +107,10 @@ def _check_numbers(settings: Mapping[str, Any]) -> None:
     """Refuse what would fail deep in torch; settings that a training does not have are passed over."""
     for key in ("iterations", "batch_size"):
         value = settings.get(key, 1)
-        if not isinstance(value, int) or value < 1:
+        if type(value) is not int or value < 1:
             raise ValueError(f"{key} must be a whole number from 1, got {value!r}")
     rate = settings.get("learning_rate", 1.0)
-    if not isinstance(rate, int | float) or not 0 < rate < math.inf:
+    if type(rate) not in (int, float) or not 0 < rate < math.inf:
         raise ValueError(f"learning_rate must be a number above 0, got {rate!r}")
 
 
