@@ -7,6 +7,7 @@ import torch
 from monai.utils import set_determinism
 
 from dirnet import fused
+from dirnet.engines import compile_layers
 from dirnet.fused import FusedDIRNet, for_inference, fusion_works
 from dirnet.networks import DIRNet
 
@@ -118,6 +119,15 @@ def test_the_network_itself_is_left_alone():
     assert not any(parameter.requires_grad for parameter in prepared.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert network.training is False
+
+
+def test_a_copy_of_a_compiled_network_computes_with_its_own_layers():
+    network, pair = trained(), torch.rand(1, 2, 32, 32)
+    compile_layers(network)  # nothing is compiled before it is called
+    folded = network.fold_normalization()
+    torch.nn.init.zeros_(folded.regressor[-1].weight)
+    torch.nn.init.zeros_(folded.regressor[-1].bias)
+    assert not folded(pair).any()
 
 
 def test_wrong_pairs_are_refused_as_ever():
