@@ -63,9 +63,9 @@ def run(table):
     )
     while process.poll() is None and not list(folder.glob("studies/good*/record.json")):
         time.sleep(0.05)
-    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if "Worker" in child.name()]
-    assert len(workers) == 2
-    max(workers, key=lambda worker: worker.cpu_times().user).kill()  # the other may still be starting
+    # a worker that is still starting is called ray::IDLE or ray::Worker.__init__
+    names = ("ray::Worker", "ray::Worker.do")
+    next(child for child in psutil.Process(process.pid).children(recursive=True) if child.name() in names).kill()
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output.decode()
     return folder, output.decode()
