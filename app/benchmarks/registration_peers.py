@@ -15,9 +15,10 @@ from monai.bundle import ConfigParser, onnx_export
 from monai.networks.nets import VoxelMorph, VoxelMorphUNet
 from torch import Tensor, nn
 
-from dirnet.layers import BSplineTransformer, BSplineWarp, warp
+from dirnet.layers import BSplineTransformer, BSplineWarp
 from dirnet.losses import ncc
 from dirnet.registrar import SHIPPED_WEIGHTS
+from dirnet.resampling import warp
 
 from .measure import Bench
 

@@ -8,7 +8,8 @@ import torch
 from monai.networks.blocks import Warp
 from torch import Tensor
 
-from dirnet.layers import BSplineTransformer, BSplineWarp, warp
+from dirnet.layers import BSplineTransformer, BSplineWarp
+from dirnet.resampling import warp
 
 from .measure import SIZE, Bench, Line, Row, same
 

@@ -106,7 +106,7 @@ def _register(digit: int, dataset_dir: Path | None, output_dir: Path, seed: int)
     moving = torch.cat([stack[:chosen], stack[chosen + 1 :]])[:, None]
     network = load_weights(DIRNet(poolings=2), _training_dir(output_dir, digit) / "model.pt").eval()
     target = fixed.expand_as(moving)
-    inferer = RegistrationInferer(field=False)
+    inferer = RegistrationInferer()
     with torch.inference_mode():
         pairs = torch.cat([moving, target], 1).split(256)
         warped = torch.cat([inferer(pair, network)["warped"] for pair in pairs])

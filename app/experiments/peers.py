@@ -17,7 +17,7 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from dirnet.layers import warp
+from dirnet.resampling import warp
 
 __all__ = ["ElastixInferer", "IdentityInferer"]
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from dirnet.composition import compose
 from dirnet.engines import RegistrationInferer
 from dirnet.fields import folded_percent
-from dirnet.layers import warp
 from dirnet.losses import ncc
 from dirnet.registrar import Propagation, Registrar
+from dirnet.resampling import warp
 from transforms.cine import scale_intensity
 
 __all__ = ["WAYS", "Follower", "Way"]

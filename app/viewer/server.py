@@ -25,9 +25,9 @@ from scipy.ndimage import map_coordinates
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.follow import Followed, follow, save
-from dirnet.layers import warp
 from dirnet.memory import keep_freed_memory
 from dirnet.registrar import Registrar
+from dirnet.resampling import warp
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack, read_drawing
 

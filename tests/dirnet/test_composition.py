@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from dirnet.composition import compose, invert
-from dirnet.layers import sample, warp
+from dirnet.resampling import sample, warp
 from transforms.phantom import Phantom
 
 SIZES = [(48, 64), (24, 20, 28)]

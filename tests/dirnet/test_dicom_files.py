@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from dirnet.dicom_files import read_deformable_registration, write_deformable_registration, write_derived_series
 from dirnet.fields import ddf_from_image
-from dirnet.layers import warp
+from dirnet.resampling import warp
 from tests.dicom import edit, validator_errors
 
 MALFORMED = "ignore:.*not of the standard's form:UserWarning"

@@ -8,7 +8,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from dirnet.itk_files import bspline_transform, displacement_transform, write_transform
-from dirnet.layers import BSplineTransformer, warp
+from dirnet.layers import BSplineTransformer
+from dirnet.resampling import warp
 
 TILT = Rotation.from_euler("xyz", [25, -40, 70], degrees=True).as_matrix()
 TURN = TILT @ Rotation.from_euler("xyz", [3, 2, -5], degrees=True).as_matrix()

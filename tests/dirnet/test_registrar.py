@@ -12,10 +12,10 @@ from monai.transforms import LoadImage
 
 from dirnet import exports
 from dirnet.images import as_image, pixels
-from dirnet.layers import warp
 from dirnet.metrics import dice
 from dirnet.networks import DIRNet
 from dirnet.registrar import Registrar
+from dirnet.resampling import warp
 from transforms.cine import scale_intensity
 from transforms.phantom import Phantom
 

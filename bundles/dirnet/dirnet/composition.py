@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .layers import sample, warp
+from .resampling import sample, warp
 
 __all__ = ["compose", "invert"]
 

@@ -12,8 +12,8 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from .errors import check_flag
-from .layers import BSplineTransformer, BSplineWarp, warp
 from .networks import DIRNet
+from .resampling import warp
 
 __all__ = ["PreparePair", "RegistrationInferer", "bfloat16_pays", "compile_layers", "predict"]
 
@@ -88,13 +88,11 @@ class RegistrationInferer(Inferer):
     Args:
         amp: whether the network's layers compute in bfloat16. Spline and warp are always in float32: bfloat16
             has steps of half a pixel at 100 pixels.
-        field: whether the DDF is wanted; without it a B-spline network warps straight from its control points.
     """
 
-    def __init__(self, amp: bool = False, field: bool = True) -> None:
+    def __init__(self, amp: bool = False) -> None:
         super().__init__()
         self.amp = check_flag(amp, "amp")
-        self.field = field
 
     def __call__(self, inputs: Tensor, network: nn.Module, masks: Tensor | None = None) -> dict[str, Any]:  # type: ignore[override]
         """
@@ -104,27 +102,23 @@ class RegistrationInferer(Inferer):
             masks: (B, C, H, W[, D]) float, of the moving image, to be warped too.
 
         Returns:
-            ``warped`` (B, 1, ...); with ``field``, ``ddf`` and the ``seconds`` each registration took;
-            with masks, ``warped_masks``, linear and cut at 0.5.
+            ``warped`` (B, 1, ...) and ``ddf``; the ``seconds`` each registration took, unless for gradients: a GPU
+            would have to be waited for; with masks, ``warped_masks``, linear and cut at 0.5.
         """
         moving = inputs[:, :1]
-        if inputs.is_cuda:
-            torch.cuda.synchronize(inputs.device)
-        start = time.perf_counter()
-        control_points = predict(network, inputs, self.amp)
-        spline = network.transformer
-        if not self.field and isinstance(spline, BSplineTransformer):
-            dims = inputs.dim() - 2
-            direct = BSplineWarp(spline.spacing, spline.order, spline.boundary, dims)
-            result: dict[str, Any] = {"warped": direct(control_points, moving)}
-            if masks is not None:
-                result["warped_masks"] = direct(control_points, masks) > 0.5
-            return result
-        ddf = spline(control_points, list(inputs.shape[2:]))
-        result = {"warped": warp(moving, ddf), "ddf": ddf}
-        if inputs.is_cuda:
-            torch.cuda.synchronize(inputs.device)
-        result["seconds"] = (time.perf_counter() - start) / len(inputs)
+        timed = not torch.is_grad_enabled()
+        start = _now(inputs) if timed else 0.0
+        ddf = network.transformer(predict(network, inputs, self.amp), list(inputs.shape[2:]))
+        result: dict[str, Any] = {"warped": warp(moving, ddf), "ddf": ddf}
+        if timed:
+            result["seconds"] = (_now(inputs) - start) / len(inputs)
         if masks is not None:
             result["warped_masks"] = warp(masks, ddf) > 0.5
         return result
+
+
+def _now(inputs: Tensor) -> float:
+    """Seconds, when all that was asked of the tensor's device is done."""
+    if inputs.is_cuda:
+        torch.cuda.synchronize(inputs.device)
+    return time.perf_counter()

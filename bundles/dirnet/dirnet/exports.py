@@ -20,7 +20,8 @@ from .formats import FORMATS
 from .handlers.pictures import picture, save_picture
 from .images import pixels
 from .itk_files import bspline_transform, displacement_transform, write_transform
-from .layers import BSplineTransformer, warp
+from .layers import BSplineTransformer
+from .resampling import warp
 
 if TYPE_CHECKING:
     from .registrar import Registration

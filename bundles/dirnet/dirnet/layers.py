@@ -11,11 +11,14 @@ Conventions, shared by every layer here:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .resampling import warp
 
 __all__ = [
     "BSplineTransformer",
@@ -23,8 +26,6 @@ __all__ = [
     "ThinPlateSplineTransformer",
     "bspline",
     "bspline_matrix",
-    "sample",
-    "warp",
 ]
 
 BOUNDARIES = ("zero", "replicate")
@@ -67,6 +68,13 @@ def bspline_matrix(size: int, count: int, spacing: int, order: int, replicate: b
         last = matrix[:, count + outside - 1 :].sum(1, keepdim=True)
         matrix = torch.cat([first, matrix[:, outside + 1 : count + outside - 1], last], 1)
     return matrix
+
+
+@functools.lru_cache(64)
+def _kept_matrix(size: int, count: int, spacing: int, order: int, replicate: bool, device: torch.device) -> Tensor:
+    """To make the matrices takes as long as to multiply by them, for a lone image."""
+    with torch.inference_mode(False):  # autograd could not use one made in it
+        return bspline_matrix(size, count, spacing, order, replicate, device)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -122,14 +130,12 @@ class _BSpline(nn.Module):
         self.boundary = boundary
 
     def matrix(self, axis: int, size: int, control_points: Tensor) -> Tensor:
-        return bspline_matrix(
-            size,
-            control_points.shape[axis + 2],
-            self.spacing[axis],
-            self.order,
-            self.boundary == "replicate",
-            control_points.device,
-        )
+        count, spacing, device = control_points.shape[axis + 2], self.spacing[axis], control_points.device
+        replicate = self.boundary == "replicate"
+        if not torch.jit.is_scripting():  # noqa: SIM102 (TorchScript must not see what follows)
+            if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+                return _kept_matrix(size, count, spacing, self.order, replicate, device)
+        return bspline_matrix(size, count, spacing, self.order, replicate, device)
 
     def field(self, control_points: Tensor, size: list[int]) -> Tensor:
         """The spline of any (B, C, K_1, ...) at every pixel: (B, C, *size), float32."""
@@ -183,12 +189,8 @@ class BSplineTransformer(_BSpline):
 
 
 class BSplineWarp(_BSpline):
-    """Control points and moving image to warped image, without a DDF in between.
-
-    Gives what ``BSplineTransformer`` followed by MONAI's ``Warp`` gives (bilinear, border padding), but the matrices
-    yield the sampler's own normalised coordinates: no scaling or permutation of a full-size field. Arguments as for
-    :class:`BSplineTransformer`.
-    """
+    """Control points and moving image to warped image: :class:`BSplineTransformer`, with the same arguments, and
+    :func:`dirnet.resampling.warp` in one layer. It does not script."""
 
     def forward(self, control_points: Tensor, moving: Tensor) -> Tensor:
         """
@@ -206,52 +208,7 @@ class BSplineWarp(_BSpline):
         _check_control_points(control_points, self.spacing, size)
         if moving.shape[0] != control_points.shape[0]:
             raise ValueError(f"{control_points.shape[0]} sets of control points for {moving.shape[0]} images")
-        scale = torch.tensor([2.0 / n for n in size], device=control_points.device)
-        scaled = control_points.float() * scale.view([-1] + [1] * len(size))
-        identity = torch.stack([axis.expand(size) for axis in _identity(size, control_points.device)[::-1]])
-        grid = self.field(scaled.flip(1), size).add_(identity)
-        return _sample(moving, grid.movedim(1, -1), "bilinear")
-
-
-def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
-    """``grid_sample`` in float32 or, for a float64 image, in float64: coarser types cannot hold the coordinates."""
-    kind = torch.promote_types(image.dtype, torch.float32)
-    return F.grid_sample(image.to(kind), grid.to(kind), mode=mode, padding_mode="border", align_corners=False)
-
-
-def _identity(size: list[int], device: torch.device) -> list[Tensor]:
-    """Normalised coordinates of the pixels along each axis, for align_corners=False, shaped to broadcast."""
-    axes = [(torch.arange(n, device=device, dtype=torch.float32) * 2 + 1) / n - 1 for n in size]
-    return [axis.view([-1] + [1] * (len(size) - number - 1)) for number, axis in enumerate(axes)]
-
-
-def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
-    """Resample ``image`` (B, C, H, W[, D]) at ``x + ddf(x)`` for a DDF (B, dims, H, W[, D]), with border padding.
-
-    The values of MONAI's ``Warp(padding_mode="border")`` at a fraction of its time, and with no cache that keeps a
-    grid for every image size. The result is float32, or float64 where the image is.
-
-    Raises:
-        ValueError: when the two differ in batch or spatial size.
-    """
-    if image.shape[0] != ddf.shape[0] or image.shape[2:] != ddf.shape[2:] or ddf.shape[1] != ddf.dim() - 2:
-        raise ValueError(f"image {list(image.shape)} and displacement field {list(ddf.shape)} do not fit")
-    size = list(ddf.shape[2:])
-    # each component by itself, in memory too: the sampler's own order, components last, takes twice the time to fill
-    places = [
-        torch.add(axis, component, alpha=2.0 / n)
-        for axis, component, n in zip(_identity(size, ddf.device), ddf.float().unbind(1), size, strict=True)
-    ]
-    return _sample(image, torch.stack(places[::-1], 1).movedim(1, -1), mode)
-
-
-def sample(image: Tensor, places: Tensor) -> Tensor:
-    """Values of ``image`` (B, C, H, W[, D]) at places (B, N, dims) in pixels, in array order: (B, C, N), linearly,
-    with border padding; :func:`warp` at some points. Float32, or float64 where the image is."""
-    size = torch.tensor(image.shape[2:], device=places.device)
-    grid = ((2 * places.float() + 1) / size - 1).flip(-1)
-    grid = grid.unflatten(1, (-1, *[1] * (image.dim() - 3)))
-    return _sample(image, grid, "bilinear").flatten(2)
+        return warp(moving, self.field(control_points, size))
 
 
 class ThinPlateSplineTransformer(nn.Module):

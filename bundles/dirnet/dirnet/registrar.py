@@ -20,9 +20,9 @@ from .fields import folded_percent
 from .fused import for_inference
 from .handlers.checkpoints import load_network
 from .images import Image2D, as_image, pixels
-from .layers import warp
 from .losses import ncc
 from .networks import DIRNet
+from .resampling import warp
 
 __all__ = ["SHIPPED_WEIGHTS", "Propagation", "Registrar", "Registration", "weights_file"]
 

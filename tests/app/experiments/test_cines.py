@@ -17,8 +17,8 @@ from app.experiments import cines
 from app.experiments.__main__ import app
 from app.experiments.cine_scores import judge, read_patients
 from app.experiments.ways import WAYS, Follower, Way, chain
-from dirnet.layers import warp
 from dirnet.registrar import Registrar
+from dirnet.resampling import warp
 from transforms.phantom import write_scd
 from transforms.records import read_records
 

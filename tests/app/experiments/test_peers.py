@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.experiments.peers import ElastixInferer, IdentityInferer
-from dirnet.layers import warp
+from dirnet.resampling import warp
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from ..composition import invert
-from ..layers import sample, warp
+from ..resampling import sample, warp
 from .volumes import check_spacing
 
 __all__ = ["StrainCurves", "myocardial_ring", "strain_curves"]

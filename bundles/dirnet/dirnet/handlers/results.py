@@ -14,8 +14,8 @@ from rich.console import Console
 
 from ..fields import folded_percent, write_displacement
 from ..files import refuse_overwriting, write_aside
-from ..layers import warp
 from ..losses import ncc
+from ..resampling import warp
 from .pictures import picture, save_picture
 
 __all__ = ["RegistrationWriter"]
