@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.data import CacheDataset, DataLoader
 from monai.engines import SupervisedTrainer
-from monai.networks.blocks import Warp
+from monai.networks.blocks import Convolution, Warp
 from monai.transforms import Compose, LoadImaged, RandFlipd, RandRotate90d, RandSpatialCropd, ScaleIntensityd
 from torch import Tensor, nn
 from torch.utils.data import RandomSampler
@@ -35,13 +35,23 @@ class PlainNetwork(nn.Module):
     def __init__(self, definition: Mapping[str, Any]) -> None:
         super().__init__()
         network = DIRNet(**definition)
-        self.regressor = network.regressor
+        self.regressor = _plain(network.regressor)
         self.spline = TransposedSpline(network.spacing, definition["order"], separable=True, grouped=True)
         self.warp = Warp(padding_mode="border")
 
     def forward(self, pair: Tensor) -> dict[str, Tensor]:
         ddf = self.spline(self.regressor(pair))
         return {"warped": self.warp(pair[:, :1], ddf), "ddf": ddf}
+
+
+def _plain(layers: nn.Sequential) -> nn.Sequential:
+    """With PyTorch's activation and pooling, in place of the DIRNet's own."""
+    for number, layer in enumerate(layers):
+        if isinstance(layer, Convolution):
+            layer.adn.A = nn.ELU(inplace=True)
+        elif isinstance(layer, nn.AvgPool2d):
+            layers[number] = nn.AvgPool2d(kernel_size=2)
+    return layers
 
 
 def plain_dataset(

@@ -6,9 +6,10 @@ import pytest
 import torch
 from monai.utils import set_determinism
 
-from dirnet import fused
+from dirnet import cpu
+from dirnet.cpu import fusion_works
 from dirnet.engines import compile_layers
-from dirnet.fused import FusedDIRNet, for_inference, fusion_works
+from dirnet.fused import FusedDIRNet, for_inference
 from dirnet.networks import DIRNet
 
 fused_only = pytest.mark.skipif(not fusion_works("cpu"), reason="layers are fused on Linux on x86-64 alone")
@@ -138,7 +139,7 @@ def test_wrong_pairs_are_refused_as_ever():
 
 
 def test_where_fusion_does_not_work_the_folded_network_registers(monkeypatch):
-    monkeypatch.setattr(fused.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(cpu.platform, "machine", lambda: "arm64")
     network, pair = trained(), torch.rand(1, 2, 32, 32)
     prepared = for_inference(network, "cpu", amp=False)
     assert isinstance(prepared, DIRNet)

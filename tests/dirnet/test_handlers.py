@@ -1,5 +1,6 @@
 """The handlers on engines of a line; tests/bundle has them in the bundle's own."""
 
+import io
 import json
 import math
 
@@ -9,6 +10,9 @@ import pytest
 import torch
 from ignite.engine import Engine
 from monai.networks.utils import copy_model_state
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from dirnet.engines import RegistrationInferer
 from dirnet.handlers import (
@@ -120,14 +124,19 @@ def test_validation_at_the_start_at_intervals_and_at_the_end(interval, expected)
 
 @pytest.mark.parametrize("batches", [1, 3, 9])
 def test_a_few_registrations_are_shown_however_they_are_batched(tmp_path, batches):
-    shown = []
-    writer = type("Writer", (), {"add_figure": lambda self, tag, figure, step: shown.append((tag, step))})()
-    handler = RegistrationPictures(writer, tmp_path / "pictures.png", step=lambda: 5, count=4)
-    handler.rows.append({})
-    evaluate([registrations(*[(10, 10, 10)] * 6) for _ in range(batches)], handler)
+    with SummaryWriter(str(tmp_path)) as writer:
+        handler = RegistrationPictures(writer, tmp_path / "pictures.png", step=lambda: 5, count=4)
+        handler.rows.append({})
+        evaluate([registrations(*[(10, 10, 10)] * 6) for _ in range(batches)], handler)
     assert len(handler.rows) == 4
-    assert shown == [("registrations", 5)]
-    assert (tmp_path / "pictures.png").stat().st_size > 5000
+    events = EventAccumulator(str(tmp_path)).Reload()
+    (shown,) = events.Images("registrations")
+    assert shown.step == 5
+    pixels = [
+        np.asarray(Image.open(file)) for file in (tmp_path / "pictures.png", io.BytesIO(shown.encoded_image_string))
+    ]
+    assert np.array_equal(*pixels)
+    assert pixels[0].std() > 20
 
 
 def test_picture_of_one_row_has_all_panels():

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import copy
 import functools
-import platform
-import threading
 
 import torch
 from torch import Tensor, nn
 
+from .cpu import fuse, fusion_works
 from .networks import DIRNet
 
-__all__ = ["FusedDIRNet", "for_inference", "fusion_works"]
+__all__ = ["FusedDIRNet", "for_inference"]
 
 SIZES = 64  # whose programs are kept
-_making = threading.Lock()  # whether oneDNN fuses is one flag of the whole process
-
-
-def fusion_works(device: torch.device | str) -> bool:
-    """Whether oneDNN's graph compiler, which torch carries for Linux on x86-64, computes on the device."""
-    linux = platform.system() == "Linux" and platform.machine() == "x86_64"
-    return torch.device(device).type == "cpu" and linux and torch.backends.mkldnn.is_available()
 
 
 def for_inference(network: DIRNet, device: torch.device | str, amp: bool) -> DIRNet | FusedDIRNet:
@@ -76,13 +68,4 @@ class FusedDIRNet(nn.Module):
 
     def _make_program(self, *size: int) -> torch.jit.ScriptModule:
         pair = torch.zeros(1, 2, *size, dtype=self.dtype, device="cpu").contiguous(memory_format=torch.channels_last)
-        with _making:
-            was_enabled = torch.jit.onednn_fusion_enabled()
-            torch.jit.enable_onednn_fusion(True)
-            try:
-                program = torch.jit.freeze(torch.jit.trace(self._layers, pair, check_trace=False))
-                for _ in range(2):  # the first run looks at the sizes, the second fuses for them
-                    program(pair)
-            finally:
-                torch.jit.enable_onednn_fusion(was_enabled)
-        return program
+        return fuse(self._layers, [pair])

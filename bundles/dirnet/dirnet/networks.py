@@ -13,6 +13,7 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .blocks import ELU, HalvingAverage
 from .layers import BSplineTransformer, ThinPlateSplineTransformer
 
 __all__ = ["DIRNet"]
@@ -100,7 +101,7 @@ class DIRNet(nn.Module):
         }
 
         def convolution(inputs: int, kernel_size: int = 3, stride: int = 1) -> nn.Module:
-            return Convolution(
+            block = Convolution(
                 spatial_dims,
                 inputs,
                 channels,
@@ -110,12 +111,16 @@ class DIRNet(nn.Module):
                 bias=False,  # batch normalisation has its own
                 adn_ordering="NA",
                 norm="batch",
-                act=("elu", {"inplace": True}),  # a copy of each activation less, in memory and in time
+                act="elu",
             )
+            block.adn.A = ELU()
+            return block
 
         def downsampling() -> nn.Module:
             if pooling == "stride":
                 return convolution(channels, kernel_size=2, stride=2)
+            if pooling == "average" and spatial_dims == 2:
+                return HalvingAverage()
             return Pool["AVG" if pooling == "average" else "MAX", spatial_dims](kernel_size=2)
 
         layers: list[nn.Module] = []
@@ -134,7 +139,7 @@ class DIRNet(nn.Module):
                 features, points = features * (n // 2), points * n
             layers += [convolution(channels), downsampling(), nn.Flatten()]
             for inputs in (features, 1024):
-                layers += [nn.Linear(inputs, 1024, bias=False), nn.BatchNorm1d(1024), nn.ELU(inplace=True)]
+                layers += [nn.Linear(inputs, 1024, bias=False), nn.BatchNorm1d(1024), ELU()]
             output: nn.Module = nn.Linear(1024, points)
             layers += [output, nn.Unflatten(1, (spatial_dims, *grid))]
         else:

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .cpu import eager_on_cpu
+
 __all__ = ["sample", "warp"]
 
 PART = 4  # images; they, and the sampler's coordinates for them, stay in a CPU's cache
@@ -41,7 +43,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
         raise ValueError(f"mode must be one of {tuple(MODES)}, got {mode!r}")
     kind = torch.promote_types(image.dtype, torch.float32)
     image, ddf = image.to(kind), ddf.to(kind)
-    if _eager_on_cpu(image) and len(image) > 1 and not (image.requires_grad and torch.is_grad_enabled()):
+    if eager_on_cpu(image) and len(image) > 1 and not (image.requires_grad and torch.is_grad_enabled()):
         return _WarpInParts.apply(image, ddf, mode)
     # each component by itself, in memory too: the sampler's own order, components last, takes twice the time to fill
     places = [
@@ -63,7 +65,7 @@ def sample(image: Tensor, places: Tensor) -> Tensor:
 
 def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     strips = torch.get_num_threads()
-    if not _eager_on_cpu(image) or len(image) > 1 or grid.shape[1] % strips:
+    if not eager_on_cpu(image) or len(image) > 1 or grid.shape[1] % strips:
         return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
     # torch shares out images alone to threads: a lone one as several, each with a strip of the rows wanted of it
     image = image.expand(strips, *image.shape[1:])
@@ -77,11 +79,6 @@ def _identity(ddf: Tensor) -> list[Tensor]:
     size = ddf.shape[2:]
     axes = [torch.arange(1 - n, n, 2, device=ddf.device, dtype=ddf.dtype) / n for n in size]
     return [axis.view([-1] + [1] * (len(size) - number - 1)) for number, axis in enumerate(axes)]
-
-
-def _eager_on_cpu(image: Tensor) -> bool:
-    """Whether it is computed now, on a CPU: not while a program is made that takes other sizes too."""
-    return image.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 class _WarpInParts(torch.autograd.Function):

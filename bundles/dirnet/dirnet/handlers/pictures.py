@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from monai.data import list_data_collate
 from monai.inferers import Inferer
 from monai.networks import eval_mode
+from PIL import Image
 from torch import nn
 
 from ..engines import PreparePair
@@ -159,9 +160,9 @@ class RegistrationPictures:
             self.rows.append(row_of(engine.state.batch, engine.state.output, k * number // wanted))
 
     def show(self, engine: Engine) -> None:
-        figure = picture(self.rows, crop=128)
-        self.writer.add_figure("registrations", figure, self.step())
-        save_picture(figure, self.path)
+        save_picture(picture(self.rows, crop=128), self.path)
+        # not add_figure, which would draw it once more
+        self.writer.add_image("registrations", np.asarray(Image.open(self.path)), self.step(), dataformats="HWC")
 
 
 class QuantilePictures:

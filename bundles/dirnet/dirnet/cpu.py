@@ -1,0 +1,46 @@
+"""Whether a CPU computes, and several layers in one kernel there, by oneDNN's graph compiler, which PyTorch carries
+for Linux on x86-64."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["eager_on_cpu", "fuse", "fusion_works"]
+
+_making = threading.Lock()  # whether oneDNN fuses is one flag of the whole process
+
+
+def eager_on_cpu(tensor: Tensor) -> bool:
+    """Whether it is computed now, on a CPU: not while a program is made that takes other sizes too."""
+    return tensor.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def fusion_works(device: torch.device | str) -> bool:
+    """Whether the graph compiler computes on the device."""
+    linux = platform.system() == "Linux" and platform.machine() == "x86_64"
+    return torch.device(device).type == "cpu" and linux and torch.backends.mkldnn.is_available()
+
+
+@torch.no_grad()
+def fuse(layers: nn.Module | Callable[..., Tensor], inputs: Sequence[Tensor]) -> torch.jit.ScriptModule:
+    """A program for inputs of these sizes, layouts and types alone, without gradients; weights are constants in it.
+
+    It is to be run with autocast off.
+    """
+    with _making, torch.autocast("cpu", enabled=False):
+        was_enabled = torch.jit.onednn_fusion_enabled()
+        torch.jit.enable_onednn_fusion(True)
+        try:
+            program = torch.jit.trace(layers, tuple(inputs), check_trace=False)
+            if isinstance(layers, nn.Module):
+                program = torch.jit.freeze(program)
+            for _ in range(2):  # the first run looks at the sizes, the second fuses for them
+                program(*inputs)
+        finally:
+            torch.jit.enable_onednn_fusion(was_enabled)
+    return program
