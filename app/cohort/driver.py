@@ -15,10 +15,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from app.settings import keep_settings
 from dirnet.registrar import Registrar, weights_file
 
 from .cluster import Share, connect, share_out
-from .records import Row, check_room, check_settings, new_folder, publish, read_records, sweep, write_table
+from .records import Row, check_room, new_folder, publish, read_records, sweep, write_table
 from .studies import INPUTS, Study
 from .worker import AT_ONCE, Worker
 
@@ -90,7 +91,7 @@ def run(
     output_dir = output_dir.resolve()
     output_dir.mkdir(parents=True, exist_ok=True)
     with _alone(output_dir):
-        check_settings(output_dir / "settings.json", {"weights_sha256": hashlib.sha256(content).hexdigest()})
+        keep_settings(output_dir, {"weights_sha256": hashlib.sha256(content).hexdigest()})
         folder, table = output_dir / "studies", output_dir / "cohort.parquet"
         sweep(folder)
         outcome = Outcome(table, len(studies), read_records(folder, studies))

@@ -20,7 +20,7 @@ from dirnet.files import write_aside
 
 from .studies import INPUTS, Study
 
-__all__ = ["COLUMNS", "check_room", "check_settings", "new_folder", "publish", "read_records", "sweep", "write_table"]
+__all__ = ["COLUMNS", "check_room", "new_folder", "publish", "read_records", "sweep", "write_table"]
 
 RECORD = "record.json"
 UNFINISHED = re.compile(r"\..+\.unfinished-[0-9a-f]{8}")  # no name that a user would give
@@ -178,22 +178,3 @@ def write_table(path: Path, studies: Iterable[Study], records: Mapping[str, Row]
     columns = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in COLUMNS.items()}
     with write_aside(path) as aside:
         pq.write_table(pa.table(columns), aside)
-
-
-def check_settings(path: Path, settings: Mapping[str, str]) -> None:
-    """Write what all studies of a folder are done with, or hold it against what they were begun with.
-
-    Raises:
-        ValueError: when that differs.
-    """
-    if not path.is_file():
-        with write_aside(path) as aside:
-            aside.write_text(json.dumps(settings, indent=1) + "\n")
-        return
-    before = json.loads(path.read_text())
-    for key, now in settings.items():
-        if before.get(key) != now:
-            raise ValueError(
-                f"'{path.parent}' was begun with other {key.replace('_', ' ')}: {before.get(key)}, now {now}; "
-                "choose another --output_dir"
-            )

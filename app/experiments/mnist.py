@@ -14,6 +14,7 @@ from monai.bundle import run as run_config
 from rich.console import Console
 from torch import Tensor
 
+from app.settings import keep_settings
 from dirnet.engines import RegistrationInferer
 from dirnet.files import write_csv
 from dirnet.handlers import load_weights, save_picture
@@ -65,7 +66,7 @@ def run(dataset_dir: Path | None, output_dir: Path, iterations: int, digits: Seq
     data = str(dataset_dir.resolve()) if dataset_dir else "scikit-learn's digits"
     settings = {"dataset_dir": data, "iterations": iterations, "seed": seed}
     digit_stacks(dataset_dir, digits[0])  # before anything is written
-    outputs.keep_settings(output_dir, settings)
+    keep_settings(output_dir, settings)
     for digit in digits:
         folder = _training_dir(output_dir, digit)
         if _is_trained(output_dir, digit):

@@ -1,8 +1,7 @@
-"""What the experiments' results have in common: settings and Markdown."""
+"""What the experiments' results have in common: a page of Markdown."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,24 +10,7 @@ from dirnet.files import write_aside
 
 from . import report, tables
 
-__all__ = ["keep_settings", "write_markdown"]
-
-
-def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write an experiment's settings to its folder, or hold them against those that it was started with.
-
-    Raises:
-        ValueError: when they differ; names the differences.
-    """
-    path = folder / "settings.json"
-    if not path.is_file():
-        with write_aside(path) as aside:
-            aside.write_text(json.dumps(settings, indent=1) + "\n")
-        return
-    before = json.loads(path.read_text())
-    changes = [f"{key} {before.get(key)!r} (now {now!r})" for key, now in settings.items() if before.get(key) != now]
-    if changes:
-        raise ValueError(f"{path} is of an experiment with other settings: {', '.join(changes)}; choose another folder")
+__all__ = ["write_markdown"]
 
 
 def write_markdown(

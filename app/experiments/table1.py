@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from app.settings import keep_settings
 from dirnet.files import write_aside, write_csv
 from dirnet.handlers import save_picture
 from transforms.phantom import write_scd
@@ -50,7 +51,7 @@ def run(
     settings = {"dataset_dir": data, "iterations": iterations or (10000 if dataset_dir else 600), "seed": seed}
     if dataset_dir:
         check_data(data)
-    outputs.keep_settings(output_dir, settings)
+    keep_settings(output_dir, settings)
     if dataset_dir is None and not Path(data).is_dir():
         console.print("no --dataset_dir (nor SCD_DIR) given: using the beating-heart phantom that the project makes")
         write_scd(data, size=(256, 256))  # the one size that C2 takes

@@ -65,7 +65,10 @@ def run(table):
         time.sleep(0.05)
     # a worker that is still starting is called ray::IDLE or ray::Worker.__init__
     names = ("ray::Worker", "ray::Worker.do")
-    next(child for child in psutil.Process(process.pid).children(recursive=True) if child.name() in names).kill()
+    children = [child.as_dict(["pid", "name"]) for child in psutil.Process(process.pid).children(recursive=True)]
+    workers = [child["pid"] for child in children if child["name"] in names]
+    assert workers, children
+    os.kill(workers[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output.decode()
     return folder, output.decode()
@@ -145,7 +148,7 @@ def test_other_weights_or_files_are_no_mixture(run, table, tmp_path):
     state = torch.load(SHIPPED_WEIGHTS, weights_only=True)
     name = next(name for name, value in state.items() if value.is_floating_point())
     torch.save({**state, name: state[name] + 0.01}, tmp_path / "model.pt")
-    with pytest.raises(ValueError, match="begun with other weights sha256"):
+    with pytest.raises(ValueError, match="begun with other settings: weights_sha256"):
         driver.run(read_studies(table), folder, tmp_path / "model.pt")
     rows = pd.read_csv(table)
     rows.loc[0, "frame"] = 7

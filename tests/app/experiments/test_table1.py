@@ -89,7 +89,7 @@ def test_other_settings_are_refused(experiment, run, phantom_dir):
     folder, written, _ = experiment
     arguments = [30 if part == 20 else part for part in options(phantom_dir, folder)]
     output = run(*arguments, fails=True)
-    assert output.strip().endswith("iterations 20 (now 30); choose another folder")
+    assert output.strip().endswith("iterations 20 (now 30); choose another --output_dir")
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 

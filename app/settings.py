@@ -1,0 +1,29 @@
+"""What a folder of results was begun with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dirnet.files import write_aside
+
+__all__ = ["keep_settings"]
+
+
+def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write settings to a folder of results, or hold them against those that it was begun with.
+
+    Raises:
+        ValueError: when they differ; names the differences.
+    """
+    path = folder / "settings.json"
+    if not path.is_file():
+        with write_aside(path) as aside:
+            aside.write_text(json.dumps(settings, indent=1) + "\n")
+        return
+    before = json.loads(path.read_text())
+    changes = [f"{key} {before.get(key)!r} (now {now!r})" for key, now in settings.items() if before.get(key) != now]
+    if changes:
+        raise ValueError(f"'{folder}' was begun with other settings: {', '.join(changes)}; choose another --output_dir")
