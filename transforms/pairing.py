@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -124,10 +123,6 @@ class PairDataset(CacheDataset):
         return self.iterations
 
     def __getitem__(self, iteration: int) -> dict[str, Tensor]:
-        with _one_thread():
-            return self._draw(iteration)
-
-    def _draw(self, iteration: int) -> dict[str, Tensor]:
         draw = np.random.default_rng((self.seed, iteration))
         cine = draw.integers(len(self.phases), size=self.batch_size)
         phases = self.phases[cine]
@@ -178,18 +173,6 @@ def _one_tensor(cines: Sequence[Mapping[str, Any]], device: torch.device | str) 
         raise ValueError(f"expected cines of one size to draw batches of, found {sizes}")
     frames = torch.cat([torch.as_tensor(cine["image"]) for cine in cines]).as_subclass(Tensor).to(device)
     return frames, np.array([len(cine["image"]) for cine in cines])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute by this thread alone: one that draws ahead would take the processors from the network's step, and its
-    helpers wait for more while they hold them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # of this thread's work alone
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class RemainingBatches(Sampler):

@@ -152,15 +152,10 @@ def test_ctrl_c_ends_on_one_line_that_says_how_to_go_on(bundle, phantom_dir, tmp
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    try:
-        _, printed = process.communicate(timeout=8)
-    except subprocess.TimeoutExpired:  # now and then it waits for the loader's queue, whose lock was being taken
-        process.send_signal(signal.SIGINT)
-        _, printed = process.communicate(timeout=60)
-    aborted = "terminate called" in printed  # some library's thread, when all is said: see `run`
-    assert process.returncode == (-signal.SIGABRT if aborted else 130)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
     assert "Traceback" not in printed
-    (last,) = (line for line in printed.splitlines() if line.startswith("training interrupted"))
+    last = printed.splitlines()[-1]
     assert last.startswith("training interrupted; the same command and --resume True goes on")
     assert last.endswith("at most 500 iterations back")
 
@@ -193,6 +188,7 @@ def test_resuming_what_is_complete_or_with_other_settings_is_refused(trained, ru
         (["--network_def#pooling", "median"], "pooling must be one of"),
         (["--amp", "true"], "amp must be True or False"),
         (["--batch_size", 0], "batch_size must be a whole number from 1, got 0"),
+        (["--val_interval", 0], "val_interval must be a whole number from 1, got 0"),
         (["--crop_size", 64], "must be two numbers of pixels, got 64"),
         (["--train_splits", "everything"], "split must be one of"),
     ],

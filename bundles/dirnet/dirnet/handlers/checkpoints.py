@@ -231,9 +231,7 @@ class TrainingState:
 
     def stop(self, engine: Engine, error: BaseException) -> None:
         """Raise what stopped the training; an interruption says how to go on."""
-        # Ctrl-C while the loader's queue takes its lock comes out as an error of the lock
-        interrupted = any(isinstance(cause, KeyboardInterrupt) for cause in (error, error.__context__))
-        if interrupted and (self.folder / "last.pt").is_file():
+        if isinstance(error, KeyboardInterrupt) and (self.folder / "last.pt").is_file():
             command = "the same command" if self.resume else "the same command and --resume True"
             raise KeyboardInterrupt(
                 f"training interrupted; {command} goes on from the state last saved in '{self.folder}', at most "

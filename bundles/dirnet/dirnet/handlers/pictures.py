@@ -161,8 +161,8 @@ class RegistrationPictures:
 
     def show(self, engine: Engine) -> None:
         save_picture(picture(self.rows, crop=128), self.path)
-        # not add_figure, which would draw it once more
-        self.writer.add_image("registrations", np.asarray(Image.open(self.path)), self.step(), dataformats="HWC")
+        with Image.open(self.path) as image:  # not add_figure, which would draw it once more
+            self.writer.add_image("registrations", np.asarray(image), self.step(), dataformats="HWC")
 
 
 class QuantilePictures:

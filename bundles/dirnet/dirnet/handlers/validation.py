@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import Evaluator
 from monai.handlers import ValidationHandler
 
 __all__ = ["IntervalValidation"]
 
 
 class IntervalValidation(ValidationHandler):
-    """MONAI's handler at the start, every ``interval`` iterations and after the last, which need not be a multiple."""
+    """MONAI's handler at the start, every ``interval`` iterations and after the last, which need not be a multiple.
+
+    Args:
+        interval: ``val_interval`` of the configs.
+        validator: what is run; may be set later.
+
+    Raises:
+        ValueError: when the interval is no whole number from 1.
+    """
+
+    def __init__(self, interval: int, validator: Evaluator | None = None) -> None:
+        if type(interval) is not int or interval < 1:
+            raise ValueError(f"val_interval must be a whole number from 1, got {interval!r}")
+        super().__init__(interval, validator)
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self)
