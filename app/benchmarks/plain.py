@@ -49,6 +49,8 @@ def _plain(layers: nn.Sequential) -> nn.Sequential:
     for number, layer in enumerate(layers):
         if isinstance(layer, Convolution):
             layer.adn.A = nn.ELU(inplace=True)
+        elif isinstance(layer, nn.ELU):
+            layers[number] = nn.ELU(inplace=True)
         elif isinstance(layer, nn.AvgPool2d):
             layers[number] = nn.AvgPool2d(kernel_size=2)
     return layers

@@ -4,7 +4,8 @@ import pytest
 import torch
 from monai.networks.blocks import Warp
 
-from dirnet.resampling import PART, sample, warp
+from dirnet.cpu import PART
+from dirnet.resampling import sample, warp
 
 every_size = pytest.mark.parametrize("size", [(31, 48), (64, 20), (9, 14, 11)], ids=str)
 batches = pytest.mark.parametrize("batch", [1, 2, PART + 1])  # a lone image, one part, two
@@ -95,11 +96,32 @@ def test_images_of_any_type_are_sampled_in_float32_at_least(kind, batch):
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_sample_is_warp_at_some_pixels(batch):
-    image, field = noise(batch, 2, 24, 32), some_field(batch, (24, 32))
+@pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-12)])
+def test_sample_is_warp_at_some_pixels(batch, kind, tolerance):
+    image, field = noise(batch, 2, 24, 32).to(kind), some_field(batch, (24, 32)).to(kind)
     rows, columns = torch.tensor([0, 7, 23, 4]), torch.tensor([31, 2, 0, 5])
     places = torch.stack([rows, columns], 1) + field[:, :, rows, columns].transpose(1, 2)
-    torch.testing.assert_close(sample(image, places), warp(image, field)[:, :, rows, columns], atol=2e-5, rtol=0)
+    expected = warp(image, field)[:, :, rows, columns]
+    torch.testing.assert_close(sample(image, places), expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 8)])
+def test_no_images_give_none(size):
+    field = torch.zeros(0, 2, *size, requires_grad=True)
+    warped = warp(torch.zeros(0, 3, *size), field)
+    assert warped.shape == (0, 3, *size)
+    warped.sum().backward()
+    assert field.grad.shape == (0, 2, *size)
+    assert sample(torch.zeros(0, 3, *size), torch.zeros(0, 8, 2)).shape == (0, 3, 8)
+
+
+@batches
+@pytest.mark.parametrize("around", [torch.inference_mode, torch.no_grad, lambda: torch.autocast("cpu", torch.bfloat16)])
+def test_warp_is_the_same_in_other_modes(batch, around):
+    image, field = noise(batch, 2, 24, 32), some_field(batch, (24, 32))
+    expected = warp(image, field)
+    with around():
+        assert torch.equal(warp(image.requires_grad_(), field), expected)
 
 
 def test_programs_of_it_take_other_batches_and_sizes():
@@ -111,11 +133,16 @@ def test_programs_of_it_take_other_batches_and_sizes():
         return noise(batch, 1, *size), some_field(batch, size)
 
     axes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("rows"), 3: torch.export.Dim("columns")}
-    exported = torch.export.export(Module(), arguments(2, (24, 32)), dynamic_shapes=(axes, axes)).module()
+    programs = [
+        torch.export.export(Module(), arguments(2, (24, 32)), dynamic_shapes=(axes, axes), strict=strict).module()
+        for strict in (False, True)
+    ]
+    programs.append(torch.compile(warp, fullgraph=True, backend="eager"))
     traced = torch.jit.trace(warp, arguments(2, (24, 32)))
     for batch, size in ((3, (20, 31)), (PART + 1, (24, 32))):
         expected = warp(*arguments(batch, size))
-        torch.testing.assert_close(exported(*arguments(batch, size)), expected, atol=1e-5, rtol=0)
+        for program in programs:
+            torch.testing.assert_close(program(*arguments(batch, size)), expected, atol=1e-5, rtol=0)
         if size == (24, 32):  # a traced one is of one size
             torch.testing.assert_close(traced(*arguments(batch, size)), expected, atol=1e-5, rtol=0)
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["eager_on_cpu", "fuse", "fusion_works"]
+__all__ = ["PART", "eager_on_cpu", "fuse", "fusion_works"]
+
+PART = 4  # images whose fields or activations stay in a CPU's cache
 
 _making = threading.Lock()  # whether oneDNN fuses is one flag of the whole process
 

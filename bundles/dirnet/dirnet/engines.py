@@ -11,13 +11,12 @@ from monai.engines import PrepareBatch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from .cpu import PART
 from .errors import check_flag
 from .networks import DIRNet
 from .resampling import warp
 
 __all__ = ["PreparePair", "RegistrationInferer", "bfloat16_pays", "compile_layers", "predict"]
-
-PART = 4  # pairs
 
 
 def bfloat16_pays(device: torch.device | str) -> bool:

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .cpu import eager_on_cpu
 from .resampling import warp
 
 __all__ = [
@@ -114,45 +115,7 @@ def _spacing_per_axis(spacing: int | Sequence[int], spatial_dims: int) -> list[i
     return spacings
 
 
-class _BSpline(nn.Module):
-    """What the two B-spline layers share: spacing, order, boundary, and the matrices they give."""
-
-    def __init__(
-        self, spacing: int | Sequence[int], order: int = 3, boundary: str = "zero", spatial_dims: int = 2
-    ) -> None:
-        super().__init__()
-        if order not in (1, 2, 3):
-            raise ValueError(f"B-spline order must be 1, 2 or 3, got {order}")
-        if boundary not in BOUNDARIES:
-            raise ValueError(f"boundary must be one of {BOUNDARIES}, got {boundary!r}")
-        self.spacing = _spacing_per_axis(spacing, spatial_dims)
-        self.order = order
-        self.boundary = boundary
-
-    def matrix(self, axis: int, size: int, control_points: Tensor) -> Tensor:
-        count, spacing, device = control_points.shape[axis + 2], self.spacing[axis], control_points.device
-        replicate = self.boundary == "replicate"
-        if not torch.jit.is_scripting():  # noqa: SIM102 (TorchScript must not see what follows)
-            if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
-                return _kept_matrix(size, count, spacing, self.order, replicate, device)
-        return bspline_matrix(size, count, spacing, self.order, replicate, device)
-
-    def field(self, control_points: Tensor, size: list[int]) -> Tensor:
-        """The spline of any (B, C, K_1, ...) at every pixel: (B, C, *size), float32."""
-        dims = len(self.spacing)
-        field = _product(control_points.float(), self.matrix(dims - 1, size[dims - 1], control_points).t())
-        for axis in range(dims - 2, -1, -1):
-            rest = field.shape[axis + 3 :]
-            # everything behind the axis in one row, so that each axis is one batched matrix product
-            field = _product(self.matrix(axis, size[axis], control_points), field.flatten(axis + 3))
-            field = field.reshape(list(field.shape[: axis + 3]) + list(rest))
-        return field
-
-    def extra_repr(self) -> str:
-        return f"spacing={self.spacing}, order={self.order}, boundary={self.boundary!r}"
-
-
-class BSplineTransformer(_BSpline):
+class BSplineTransformer(nn.Module):
     """Control points to DDF by a tensor-product B-spline, one basis matrix an axis.
 
     Exact samples of the spline for every order and spacing (Rueckert et al., IEEE TMI 1999, eq. 2, for order 3).
@@ -169,6 +132,21 @@ class BSplineTransformer(_BSpline):
         >>> BSplineTransformer(spacing=16)(torch.zeros(1, 2, 16, 16)).shape
         torch.Size([1, 2, 256, 256])
     """
+
+    def __init__(
+        self, spacing: int | Sequence[int], order: int = 3, boundary: str = "zero", spatial_dims: int = 2
+    ) -> None:
+        super().__init__()
+        if order not in (1, 2, 3):
+            raise ValueError(f"B-spline order must be 1, 2 or 3, got {order}")
+        if boundary not in BOUNDARIES:
+            raise ValueError(f"boundary must be one of {BOUNDARIES}, got {boundary!r}")
+        self.spacing = _spacing_per_axis(spacing, spatial_dims)
+        self.order = order
+        self.boundary = boundary
+
+    def extra_repr(self) -> str:
+        return f"spacing={self.spacing}, order={self.order}, boundary={self.boundary!r}"
 
     def forward(self, control_points: Tensor, size: list[int] | None = None) -> Tensor:
         """
@@ -187,10 +165,35 @@ class BSplineTransformer(_BSpline):
         _check_control_points(control_points, self.spacing, size)
         return self.field(control_points, size)
 
+    def matrix(self, axis: int, size: int, control_points: Tensor) -> Tensor:
+        count, spacing, device = control_points.shape[axis + 2], self.spacing[axis], control_points.device
+        replicate = self.boundary == "replicate"
+        if not torch.jit.is_scripting():  # noqa: SIM102 (TorchScript must not see what follows)
+            if eager_on_cpu(control_points) and type(control_points.data) is Tensor:  # no kind that is kept by mistake
+                return _kept_matrix(size, count, spacing, self.order, replicate, device)
+        return bspline_matrix(size, count, spacing, self.order, replicate, device)
 
-class BSplineWarp(_BSpline):
-    """Control points and moving image to warped image: :class:`BSplineTransformer`, with the same arguments, and
-    :func:`dirnet.resampling.warp` in one layer. It does not script."""
+    def field(self, control_points: Tensor, size: list[int]) -> Tensor:
+        """The spline of any (B, C, K_1, ...) at every pixel: (B, C, *size), float32."""
+        dims = len(self.spacing)
+        field = _product(control_points.float(), self.matrix(dims - 1, size[dims - 1], control_points).t())
+        for axis in range(dims - 2, -1, -1):
+            rest = field.shape[axis + 3 :]
+            # everything behind the axis in one row, so that each axis is one batched matrix product
+            field = _product(self.matrix(axis, size[axis], control_points), field.flatten(axis + 3))
+            field = field.reshape(list(field.shape[: axis + 3]) + list(rest))
+        return field
+
+
+class BSplineWarp(nn.Module):
+    """Control points and moving image to warped image: :class:`BSplineTransformer`, whose arguments it takes, and
+    :func:`dirnet.resampling.warp`. It does not script."""
+
+    def __init__(
+        self, spacing: int | Sequence[int], order: int = 3, boundary: str = "zero", spatial_dims: int = 2
+    ) -> None:
+        super().__init__()
+        self.transformer = BSplineTransformer(spacing, order, boundary, spatial_dims)
 
     def forward(self, control_points: Tensor, moving: Tensor) -> Tensor:
         """
@@ -204,11 +207,7 @@ class BSplineWarp(_BSpline):
         Raises:
             ValueError: when batch or dimensions differ, or the control points do not reach over the image.
         """
-        size = list(moving.shape[2:])
-        _check_control_points(control_points, self.spacing, size)
-        if moving.shape[0] != control_points.shape[0]:
-            raise ValueError(f"{control_points.shape[0]} sets of control points for {moving.shape[0]} images")
-        return warp(moving, self.field(control_points, size))
+        return warp(moving, self.transformer(control_points, list(moving.shape[2:])))
 
 
 class ThinPlateSplineTransformer(nn.Module):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .cpu import PART
 from .fields import jacobian_determinant
 
 __all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "ncc"]
-
-PART = 4  # fields
 
 
 def ncc(image: Tensor, target: Tensor) -> Tensor:

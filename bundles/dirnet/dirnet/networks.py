@@ -113,7 +113,7 @@ class DIRNet(nn.Module):
                 norm="batch",
                 act="elu",
             )
-            block.adn.A = ELU()
+            block.adn.A = ELU()  # MONAI's act takes no class of ours
             return block
 
         def downsampling() -> nn.Module:

@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cpu import eager_on_cpu
+from .cpu import PART, eager_on_cpu
 
 __all__ = ["sample", "warp"]
 
-PART = 4  # images; they, and the sampler's coordinates for them, stay in a CPU's cache
 MODES = {"bilinear": 0, "nearest": 1}  # torch's numbers
 BORDER = 1
 
@@ -27,7 +26,8 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
     """Resample ``image`` (B, C, H, W[, D]) at ``x + ddf(x)`` for a DDF (B, dims, H, W[, D]), with border padding.
 
     The values of MONAI's ``Warp(padding_mode="border")`` at a fraction of its time, and with no cache that keeps a
-    grid for every image size. The result is float32, or float64 where the image is.
+    grid for every image size. The result is float32, or float64 where the image is. A batch on a CPU has first
+    derivatives alone.
 
     Args:
         image: of any type; coarser ones than float32 cannot hold the coordinates.
@@ -43,7 +43,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
         raise ValueError(f"mode must be one of {tuple(MODES)}, got {mode!r}")
     kind = torch.promote_types(image.dtype, torch.float32)
     image, ddf = image.to(kind), ddf.to(kind)
-    if eager_on_cpu(image) and len(image) > 1 and not (image.requires_grad and torch.is_grad_enabled()):
+    if _quickly(image) and len(image) > 1:
         return _WarpInParts.apply(image, ddf, mode)
     # each component by itself, in memory too: the sampler's own order, components last, takes twice the time to fill
     places = [
@@ -57,21 +57,26 @@ def sample(image: Tensor, places: Tensor) -> Tensor:
     """Values of ``image`` (B, C, H, W[, D]) at places (B, N, dims) in pixels, in array order: (B, C, N), linearly,
     with border padding; :func:`warp` at some points. Float32, or float64 where the image is."""
     size = torch.tensor(image.shape[2:], device=places.device)
-    grid = ((2 * places.float() + 1) / size - 1).flip(-1)
-    grid = grid.unflatten(1, (-1, *[1] * (image.dim() - 3)))
     kind = torch.promote_types(image.dtype, torch.float32)
-    return _sample(image.to(kind), grid.to(kind), "bilinear").flatten(2)
+    grid = ((2 * places.to(kind) + 1) / size - 1).flip(-1)
+    grid = grid.unflatten(1, (-1, *[1] * (image.dim() - 3)))
+    return _sample(image.to(kind), grid, "bilinear").flatten(2)
 
 
 def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
-    strips = torch.get_num_threads()
-    if not eager_on_cpu(image) or len(image) > 1 or grid.shape[1] % strips:
-        return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
     # torch shares out images alone to threads: a lone one as several, each with a strip of the rows wanted of it
+    strips = torch.get_num_threads() if _quickly(image) and len(image) == 1 else 1
+    if strips == 1 or grid.shape[1] % strips:
+        return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
     image = image.expand(strips, *image.shape[1:])
     grid = grid[0].unflatten(0, (strips, -1))
     found = F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
     return found.movedim(0, 1).flatten(1, 2).unsqueeze(0)
+
+
+def _quickly(image: Tensor) -> bool:
+    """Whether it may be sampled in the ways that are for a CPU, and for images without a gradient of their own."""
+    return eager_on_cpu(image) and not (image.requires_grad and torch.is_grad_enabled())
 
 
 def _identity(ddf: Tensor) -> list[Tensor]:
