@@ -22,10 +22,11 @@ from dirnet.resampling import warp
 
 from .measure import Bench
 
-__all__ = ["elastix", "optimise", "through_onnx", "voxelmorph"]
+__all__ = ["CONFIGS", "PAPERS_ELASTIX", "elastix", "optimise", "through_onnx", "voxelmorph"]
 
 Register = Callable[[Tensor], dict[str, Any]]
 CONFIGS = SHIPPED_WEIGHTS.parents[1] / "configs"
+PAPERS_ELASTIX = "elastix, the paper's parameters"
 ELASTIX_CONFIGS = Path(__file__).parents[1] / "experiments" / "configs"
 
 
@@ -40,7 +41,7 @@ def elastix(bench: Bench) -> dict[str, Register]:
         return {}
     itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(bench.threads)
     peers: dict[str, Register] = {}
-    for name, file in (("elastix, the paper's parameters", "elastix"), ("elastix, tuned", "elastix_tuned")):
+    for name, file in ((PAPERS_ELASTIX, "elastix"), ("elastix, tuned", "elastix_tuned")):
         settings = json.loads((ELASTIX_CONFIGS / f"{file}.json").read_text())["inferer"]
         inferer = ConfigParser({"inferer": settings}).get_parsed_content("inferer")
         peers[name] = lambda pairs, inferer=inferer: inferer(pairs, nn.Identity())
