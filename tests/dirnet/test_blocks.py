@@ -1,6 +1,7 @@
 """The blocks that a CPU computes sooner give what PyTorch's give."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -103,7 +104,9 @@ def test_average_is_torchs_for_other_shapes_too(shape):
 def test_programs_take_other_sizes(block):
     large = values(2, 4, 512, 512)
     made_with = (values(2, 4, 256, 1024).requires_grad_() * 1.0).detach().requires_grad_() * 1.0
-    programs = [torch.jit.script(block), torch.jit.trace(block, made_with)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", torch.jit.TracerWarning)  # a user would see it
+        programs = [torch.jit.script(block), torch.jit.trace(block, made_with)]
     assert "PythonOp" not in str(programs[1].graph)
     axes = ({0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
     programs.append(torch.export.export(block, (values(2, 4, 32, 48),), dynamic_shapes=axes).module())

@@ -76,11 +76,14 @@ class HalvingAverage(nn.AvgPool2d):
         super().__init__(kernel_size=2)
 
     def forward(self, input: Tensor) -> Tensor:
-        if not torch.jit.is_scripting():
-            even = input.dim() == 4 and input.shape[2] % 2 == input.shape[3] % 2 == 0
-            if eager_on_cpu(input) and input.requires_grad and even:
+        if not torch.jit.is_scripting():  # noqa: SIM102 (TorchScript must not see what follows)
+            if eager_on_cpu(input) and input.requires_grad and _is_even_batch(input):
                 return _HalvingAverage.apply(input)
         return F.avg_pool2d(input, self.kernel_size, self.stride)  # oneDNN wants the stride said
+
+
+def _is_even_batch(images: Tensor) -> bool:
+    return images.dim() == 4 and images.shape[2] % 2 == images.shape[3] % 2 == 0
 
 
 class _HalvingAverage(torch.autograd.Function):
