@@ -34,6 +34,7 @@ def _lines(bench: Bench, order: int, batch: int, backward: bool) -> list[Line]:
     points = (torch.rand(batch, 2, count, count, device=bench.device) * 10 - 5).requires_grad_(backward)
     ours = BSplineTransformer(SPACING, order)
     expected = ours(points.detach())
+    gradient = torch.rand_like(expected)  # a value a pixel, as a loss gives it
     passes = "forward + backward" if backward else "forward"
     targets = batch == max(BATCHES)
 
@@ -44,7 +45,7 @@ def _lines(bench: Bench, order: int, batch: int, backward: bool) -> list[Line]:
             field = spline(points)
             if backward:
                 points.grad = None
-                field.sum().backward()
+                field.backward(gradient)
 
         return Line(f"{name}, order {order}", call, batch, passes=passes, least_ratio=least)
 

@@ -46,6 +46,7 @@ def _lines(source: Tensor, backward: bool, ways: dict[str, Callable[[Tensor], Te
     """The first way is ours."""
     source = source.detach().clone().requires_grad_(backward)
     expected = next(iter(ways.values()))(source.detach())
+    gradient = torch.rand_like(expected)  # a value a pixel, as a loss gives it
 
     def line(name: str, way: Callable[[Tensor], Tensor], least: float | None) -> Line:
         same(name, way(source.detach()), expected, TOLERANCE)
@@ -54,7 +55,7 @@ def _lines(source: Tensor, backward: bool, ways: dict[str, Callable[[Tensor], Te
             warped = way(source)
             if backward:
                 source.grad = None
-                warped.sum().backward()
+                warped.backward(gradient)
 
         passes = "forward + backward" if backward else "forward"
         return Line(name, call, len(source), passes=passes, least_ratio=least)

@@ -3,6 +3,7 @@ for Linux on x86-64."""
 
 from __future__ import annotations
 
+import math
 import platform
 import threading
 from collections.abc import Callable, Sequence
@@ -10,9 +11,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PART", "eager_on_cpu", "fuse", "fusion_works"]
+__all__ = ["FIELD", "at_once", "eager_on_cpu", "fuse", "fusion_works", "may_keep"]
 
-PART = 4  # images whose fields or activations stay in a CPU's cache
+FIELD = 2**18  # pixels of fields, and what is made of them, that stay in a CPU's cache
 
 _making = threading.Lock()  # whether oneDNN fuses is one flag of the whole process
 
@@ -20,6 +21,16 @@ _making = threading.Lock()  # whether oneDNN fuses is one flag of the whole proc
 def eager_on_cpu(tensor: Tensor) -> bool:
     """Whether it is computed now, on a CPU: not while a program is made that takes other sizes too."""
     return tensor.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def may_keep(tensor: Tensor) -> bool:
+    """Whether what is made of its size alone can be kept for another: of a plain tensor that has values now."""
+    return eager_on_cpu(tensor) and type(tensor.data) is Tensor
+
+
+def at_once(images: Tensor, pixels: int) -> int:
+    """How many of (B, C, H, W[, D]) a CPU is best given at a time: those that have ``pixels``, or one."""
+    return max(1, pixels // max(1, math.prod(images.shape[2:])))
 
 
 def fusion_works(device: torch.device | str) -> bool:

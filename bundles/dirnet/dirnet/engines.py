@@ -11,12 +11,14 @@ from monai.engines import PrepareBatch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from .cpu import PART
+from .cpu import at_once
 from .errors import check_flag
 from .networks import DIRNet
 from .resampling import warp
 
 __all__ = ["PreparePair", "RegistrationInferer", "bfloat16_pays", "compile_layers", "predict"]
+
+ACTIVATIONS = 2**20  # pixels of pairs whose activations a CPU's cache still helps with
 
 
 def bfloat16_pays(device: torch.device | str) -> bool:
@@ -38,8 +40,7 @@ def compile_layers(network: DIRNet, wanted: bool = True) -> None:
 def predict(network: nn.Module, pairs: Tensor, amp: bool) -> Tensor:
     """Control points of pairs (B, 2, H, W[, D]) by a :class:`~dirnet.networks.DIRNet`.
 
-    Without gradients a CPU takes a few pairs at a time: their activations stay in its cache, and what takes memory's
-    time is a third of all.
+    Without gradients a CPU takes a few pairs at a time, for whose activations its cache is large enough.
 
     Args:
         network: in eval mode, unless gradients are wanted.
@@ -47,10 +48,11 @@ def predict(network: nn.Module, pairs: Tensor, amp: bool) -> Tensor:
         amp: whether its layers compute in bfloat16.
     """
     whole = pairs.device.type != "cpu" or torch.is_grad_enabled()
+    number = at_once(pairs, ACTIVATIONS)
     with torch.autocast(pairs.device.type, torch.bfloat16, enabled=amp):
-        if whole or len(pairs) <= PART:
+        if whole or len(pairs) <= number:
             return network.control_points(pairs)
-        return torch.cat([network.control_points(part) for part in pairs.split(PART)])
+        return torch.cat([network.control_points(part) for part in pairs.split(number)])
 
 
 class PreparePair(PrepareBatch):

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cpu import eager_on_cpu
-from .resampling import warp
+from .cpu import may_keep
+from .resampling import kept_identity, sample_grid, warp
 
 __all__ = [
     "BSplineTransformer",
@@ -169,7 +169,7 @@ class BSplineTransformer(nn.Module):
         count, spacing, device = control_points.shape[axis + 2], self.spacing[axis], control_points.device
         replicate = self.boundary == "replicate"
         if not torch.jit.is_scripting():  # noqa: SIM102 (TorchScript must not see what follows)
-            if eager_on_cpu(control_points) and type(control_points.data) is Tensor:  # no kind that is kept by mistake
+            if may_keep(control_points):
                 return _kept_matrix(size, count, spacing, self.order, replicate, device)
         return bspline_matrix(size, count, spacing, self.order, replicate, device)
 
@@ -207,7 +207,18 @@ class BSplineWarp(nn.Module):
         Raises:
             ValueError: when batch or dimensions differ, or the control points do not reach over the image.
         """
-        return warp(moving, self.transformer(control_points, list(moving.shape[2:])))
+        size = list(moving.shape[2:])
+        if len(moving) == len(control_points) == 1 and moving.dtype != torch.float64 and may_keep(moving):
+            return self._warp_one(control_points, moving, size)
+        return warp(moving, self.transformer(control_points, size))
+
+    def _warp_one(self, control_points: Tensor, moving: Tensor, size: list[int]) -> Tensor:
+        """The matrices give the sampler's own coordinates, with no field on the way."""
+        _check_control_points(control_points, self.transformer.spacing, size)
+        scale = torch.tensor([2.0 / n for n in size]).view([-1] + [1] * len(size))
+        grid = self.transformer.field((control_points.float() * scale).flip(1), size)
+        grid = grid.add_(kept_identity(tuple(size), grid.device))
+        return sample_grid(moving.float(), grid.movedim(1, -1))
 
 
 class ThinPlateSplineTransformer(nn.Module):

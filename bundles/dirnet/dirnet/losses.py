@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .cpu import PART
+from .cpu import FIELD, at_once
 from .fields import jacobian_determinant
 
 __all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "ncc"]
@@ -57,7 +57,7 @@ class FoldingLoss(nn.Module):
     def forward(self, ddf: Tensor) -> Tensor:
         """DDF (B, dims, H, W[, D]) in pixels to a scalar."""
         # on a CPU a few fields at a time, whose determinants stay in its cache: two thirds of the time
-        determinants = map(jacobian_determinant, ddf.split(PART) if ddf.device.type == "cpu" else [ddf])
+        determinants = map(jacobian_determinant, ddf.split(at_once(ddf, FIELD)) if ddf.device.type == "cpu" else [ddf])
         deficits = [torch.relu(self.margin - determinant) for determinant in determinants]
         return torch.stack([deficit.sum() for deficit in deficits]).sum() / sum(map(torch.numel, deficits))
 

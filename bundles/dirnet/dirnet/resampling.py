@@ -6,6 +6,7 @@ A displacement field has shape (B, dims, H, W[, D]), components in array order, 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cpu import PART, eager_on_cpu
+from .cpu import FIELD, at_once, eager_on_cpu
 
-__all__ = ["sample", "warp"]
+__all__ = ["kept_identity", "sample", "sample_grid", "warp"]
 
 MODES = {"bilinear": 0, "nearest": 1}  # torch's numbers
 BORDER = 1
@@ -50,7 +51,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
         torch.add(axis, component, alpha=2.0 / n)
         for axis, component, n in zip(_identity(ddf), ddf.unbind(1), ddf.shape[2:], strict=True)
     ]
-    return _sample(image, torch.stack(places[::-1], 1).movedim(1, -1), mode)
+    return sample_grid(image, torch.stack(places[::-1], 1).movedim(1, -1), mode)
 
 
 def sample(image: Tensor, places: Tensor) -> Tensor:
@@ -60,10 +61,11 @@ def sample(image: Tensor, places: Tensor) -> Tensor:
     kind = torch.promote_types(image.dtype, torch.float32)
     grid = ((2 * places.to(kind) + 1) / size - 1).flip(-1)
     grid = grid.unflatten(1, (-1, *[1] * (image.dim() - 3)))
-    return _sample(image.to(kind), grid, "bilinear").flatten(2)
+    return sample_grid(image.to(kind), grid).flatten(2)
 
 
-def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
+def sample_grid(image: Tensor, grid: Tensor, mode: str = "bilinear") -> Tensor:
+    """torch's ``grid_sample`` with border padding: places (B, H, W[, D], dims) in its normalised coordinates."""
     # torch shares out images alone to threads: a lone one as several, each with a strip of the rows wanted of it
     strips = torch.get_num_threads() if _quickly(image) and len(image) == 1 else 1
     if strips == 1 or grid.shape[1] % strips:
@@ -72,6 +74,14 @@ def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     grid = grid[0].unflatten(0, (strips, -1))
     found = F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
     return found.movedim(0, 1).flatten(1, 2).unsqueeze(0)
+
+
+@functools.lru_cache(4)
+def kept_identity(size: tuple[int, ...], device: torch.device) -> Tensor:
+    """The sampler's coordinates of each pixel, in its order of components, last axis first: (1, dims, *size)."""
+    with torch.inference_mode(False):  # autograd could not use one made in it
+        axes = _identity(torch.zeros(1, len(size), *size, device=device))
+        return torch.stack([axis.expand(size) for axis in axes[::-1]]).unsqueeze(0)
 
 
 def _quickly(image: Tensor) -> bool:
@@ -117,9 +127,10 @@ class _WarpInParts(torch.autograd.Function):
 def _parts(image: Tensor, ddf: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Which images, these images, and the sampler's coordinates for them."""
     axes = _identity(ddf)
-    room = torch.empty_like(ddf[:PART], memory_format=torch.contiguous_format)
-    for start in range(0, len(ddf), PART):
-        here = slice(start, start + PART)
+    step = at_once(ddf, FIELD)
+    room = torch.empty_like(ddf[:step], memory_format=torch.contiguous_format)
+    for start in range(0, len(ddf), step):
+        here = slice(start, start + step)
         field = ddf[here]
         grid = room[: len(field)]
         for number, (axis, n) in enumerate(zip(axes, ddf.shape[2:], strict=True)):
