@@ -90,4 +90,4 @@ def _finish(ax: Axes, rows: Sequence[Row]) -> None:
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_ylabel("ms, MB")
     ax.grid(which="both", alpha=0.25)
-    ax.legend(fontsize=8, loc="lower right")
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)  # off the curves
