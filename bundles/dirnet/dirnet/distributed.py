@@ -10,6 +10,7 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # imported once there is a process group it would keep it, and its threads, to the end
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -55,9 +56,13 @@ def start(device: torch.device | str) -> None:
         logging.disable(logging.ERROR)
 
 
-def stop() -> None:
-    """Leave the other processes when all of them have come here."""
+def stop(network: DistributedNetwork) -> None:
+    """Leave the other processes when all of them have come here; the network cannot be called afterwards.
+
+    Once nothing holds the process group its threads end: one that is left when the interpreter ends can abort it.
+    """
     dist.barrier()
+    network.reducer = network.logger = network.process_group = None
     dist.destroy_process_group()
     idist.sync()  # Ignite would go on to ask the group for its rank
 
