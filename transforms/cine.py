@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 __all__ = [
     "ASSUMED_SPACING",
     "LoadCined",
+    "check_file",
     "contour_area",
     "dicom_image",
     "fingerprint",
@@ -81,7 +82,7 @@ def fingerprint(record: Mapping[str, Any]) -> bytes:
     """
     states = []
     for path in (*record["frames"], *record.get("lumen", {}).values(), *record.get("epicardium", {}).values()):
-        _check_exists(path)
+        check_file(path)
         state = Path(path).stat()
         states.append((str(path), state.st_size, state.st_mtime_ns))
     return hashlib.sha256(json.dumps([dict(record), states], sort_keys=True, default=str).encode()).hexdigest().encode()
@@ -118,6 +119,17 @@ def read_frames(paths: list[str]) -> tuple[np.ndarray, tuple[float, float] | Non
     return np.stack([image for image, _ in images]), images[0][1]
 
 
+def check_file(path: str | Path) -> None:
+    """
+    Raises:
+        FileNotFoundError: when there is no such file.
+    """
+    if Path(path).is_dir():
+        raise FileNotFoundError(f"'{path}' is a folder; expected a file")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"file '{path}' does not exist")
+
+
 def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None]:
     """A DICOM, NIfTI or image file: array (H, W) or (T, H, W), float32, and [row, column] spacing in mm or None.
 
@@ -128,7 +140,7 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
         ValueError: when it cannot be read whole, or is no single slice.
     """
     path = Path(path)
-    _check_exists(path)
+    check_file(path)
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):
         kind, read = "NIfTI", _read_nifti
@@ -235,7 +247,7 @@ def read_contour(path: str | Path, size: tuple[int, ...] | None = None) -> np.nd
         ValueError: when it is empty, holds other than pairs of numbers, or leaves an image of ``size`` (H, W).
     """
     path = Path(path)
-    _check_exists(path)
+    check_file(path)
     points = []
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
         if not line.strip():
@@ -278,11 +290,6 @@ def contour_area(path: str | Path) -> float:
     """
     x, y = read_contour(path).T
     return 0.5 * abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))))  # shoelace formula
-
-
-def _check_exists(path: str | Path) -> None:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist")
 
 
 def _size(image: np.ndarray) -> str:

@@ -12,7 +12,7 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 
-from .cine import dicom_image, one_structure, read_mask
+from .cine import check_file, dicom_image, one_structure, read_mask
 from .grids import on_grid, slice_grid
 from .segmentation_files import is_segmentation, read_segmentation
 
@@ -114,7 +114,7 @@ def read_drawing(path: str | Path, cine: CineStack, frame: int | None = None) ->
 
 def _only_frame(path: str | Path, masks: np.ndarray) -> int:
     if masks.shape[1] == 1:
-        raise ValueError(f"{path}: does not say on which frame of the cine it was drawn; name the frame")
+        raise ValueError(f"{path}: does not say on which frame of the cine it was drawn; name the frame (--frame)")
     frames = np.flatnonzero(masks.any((0, 2, 3)))
     if len(frames) > 1:
         raise ValueError(f"{path}: drawn on {_frames_drawn(masks)}; name the one to start from")
@@ -135,8 +135,7 @@ def read_masks(path: str | Path, cine: CineStack) -> np.ndarray:
         ValueError: when it cannot be read, does not fit the cine, holds several structures or nothing.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist")
+    check_file(path)
     slices, _, height, width = cine.images.shape
     if path.name.lower().endswith((".nii", ".nii.gz")):
         masks = _read_nifti_masks(path, cine)
@@ -196,8 +195,7 @@ def _on_slices(path: Path, volume: sitk.Image, cine: CineStack) -> np.ndarray:
 
 
 def _read_itk(path: Path) -> sitk.Image:
-    if not path.is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist")
+    check_file(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import torch
 from monai.transforms import Transform
 
-from .cine import read_image, scale_intensity
+from .cine import check_file, read_image, scale_intensity
 
 SUFFIXES = (".nii.gz", ".nii", ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".mha", ".nrrd")
 
@@ -122,8 +122,7 @@ def read_slice(path: str | Path) -> sitk.Image:
         FileNotFoundError: when there is no such file.
         ValueError: when SimpleITK cannot read it, or not whole, or it is colour, a volume or a series.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist")
+    check_file(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:

@@ -173,6 +173,8 @@ def test_a_failure_midway_leaves_no_mixed_results(data, tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["register", "nowhere.dcm", "{fixed}"], "file 'nowhere.dcm' does not exist"),
+        (["register", "{fixed}", "{series}"], "{series}' is a folder; expected a file"),
+        (["register", "{fixed}", "{fixed}", "-o", "{fixed}"], "{fixed}' is a file; expected a folder to write to"),
         (["register", "{fixed}", "{fixed}", "--formats", "mha"], "formats must be some of nifti, picture, itk"),
         (["propagate", "nowhere", "{mask}", "--frame", "0"], "cine 'nowhere' does not exist"),
         (["propagate", "{series}", "{mask}", "--frame", "10"], "frame must be 0 to 9, got 10"),
@@ -186,7 +188,7 @@ def test_errors_are_one_line_that_names_what_is_wrong(data, monkeypatch, capsys,
     with pytest.raises(SystemExit) as stopped:
         command_line.main()
     assert stopped.value.code == 1
-    assert message in capsys.readouterr().err
+    assert message.format(**names) in capsys.readouterr().err
 
 
 def test_info_and_phantom(tmp_path):

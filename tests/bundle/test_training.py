@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -123,7 +124,9 @@ def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bu
     assert again.returncode != 0
     assert "--resume True" in again.stderr
 
-    subprocess.run([*command, "--resume", "True"], env=environment, check=True, capture_output=True)
+    on = subprocess.run([*command, "--resume", "True"], env=environment, check=True, capture_output=True, text=True)
+    bar = re.search(r"training: ?\[(\d+)/20\]", on.stderr)
+    assert int(bar[1]) > 1  # starts where the other ended
     expected = torch.load(whole / "model_final.pt", weights_only=True)
     resumed = torch.load(tmp_path / "model_final.pt", weights_only=True)
     assert expected.keys() == resumed.keys()

@@ -48,7 +48,10 @@ def write_set_aside(folder: str | Path, names: Collection[str], overwrite: bool 
         FileExistsError: before the block, or after it where another has come between, when one of the files exists and
             may not be replaced.
         FileNotFoundError: when the block has not written one of them.
+        NotADirectoryError: when the folder is a file.
     """
+    if Path(folder).is_file():
+        raise NotADirectoryError(f"'{folder}' is a file; expected a folder to write to")
     paths = [Path(folder) / name for name in names]
     refuse_overwriting(*paths, overwrite=overwrite)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -90,5 +93,6 @@ def refuse_overwriting(*paths: str | Path, overwrite: bool = False) -> None:
     for path in paths:
         if not check_flag(overwrite, "overwrite") and Path(path).exists():
             raise FileExistsError(
-                f"'{path}' exists; choose another --output_dir, or replace it by --overwrite True (dirnet: --force)"
+                f"'{path}' exists; choose another place, or replace it: dirnet --force, a config's --overwrite True, "
+                "in Python overwrite=True"
             )

@@ -20,6 +20,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
+from transforms.cine import check_file
 from transforms.grids import slice_grid
 
 from ..files import write_aside
@@ -78,8 +79,7 @@ def read_header(path: str | Path, needs: Collection[str] = ()) -> FileDataset:
         FileNotFoundError: when there is no such file.
         ValueError: when it is not DICOM, lacks one of them, or has several frames.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist")
+    check_file(path)
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
     except (InvalidDicomError, EOFError) as error:

@@ -22,6 +22,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeformableSpatialRegistrationStorage, generate_uid
 from torch import Tensor
 
+from transforms.cine import check_file
 from transforms.grids import slice_grid
 
 from ..fields import displacement_image
@@ -107,8 +108,7 @@ def read_deformable_registration(path: str | Path) -> sitk.Image:
         FileNotFoundError: when there is no such file.
         ValueError: when it is no such object, does not have one grid, or as many bytes as its grid needs.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist")
+    check_file(path)
     try:
         found = pydicom.dcmread(path)
     except (InvalidDicomError, EOFError) as error:

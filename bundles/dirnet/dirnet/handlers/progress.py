@@ -20,11 +20,23 @@ class Progress(ProgressBar):
     def __init__(self, description: str, validator: Evaluator | None = None) -> None:
         super().__init__(persist=True, desc=description, mininterval=0.5)
         self.validator = validator
+        self._engine: Engine | None = None
 
     def attach(self, engine: Engine) -> None:  # type: ignore[override]
+        self._engine = engine
         super().attach(engine, output_transform=_loss, event_name=Events.ITERATION_COMPLETED(event_filter=_is_shown))
         if self.validator is not None:
             self.validator.add_event_handler(Events.COMPLETED, self._print, engine)
+
+    def _reset(self, pbar_total: int | None) -> None:
+        # as Ignite's, which starts every bar at 1: a training that goes on starts where it was
+        self.pbar = self.pbar_cls(
+            total=pbar_total,
+            leave=self.persist,
+            bar_format=self.bar_format,
+            initial=max(1, self._engine.state.iteration),
+            **self.tqdm_kwargs,
+        )
 
     def _print(self, validator: Engine, engine: Engine) -> None:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in sorted(validator.state.metrics.items()))
