@@ -97,7 +97,7 @@ def _config(bench: Bench, crop_size: list[int], iterations: int, **options: obje
 
 
 def _pipelines(bench: Bench, crop_size: list[int], compiles: bool) -> list[Line]:
-    """From cines in memory: pairs drawn and turned, batches made ahead, and steps on them."""
+    """From cines in memory: pairs drawn and turned, by the plain pipeline ahead, and steps on them."""
     iterations = WARM_UP + MEASURED + AHEAD
     config = _config(bench, crop_size, iterations)
     batch, size = config["batch_size"], "x".join(map(str, crop_size))

@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from dirnet import blocks
 from dirnet.blocks import ELU, VALUES, HalvingAverage
@@ -71,6 +72,13 @@ def test_only_large_tensors_are_for_onednn(monkeypatch):
     assert not calls
     ELU()(values(2 * VALUES + 1))
     assert len(calls) == 2
+
+
+def test_elu_of_no_values_has_a_shape():
+    blocks._elu_program.cache_clear()
+    with FakeTensorMode():
+        assert ELU()(torch.zeros(2, 8, 256, 512)).shape == (2, 8, 256, 512)
+    torch.testing.assert_close(ELU()(values(VALUES)), nn.functional.elu(values(VALUES)))
 
 
 def test_elu_is_computed_where_onednn_does_not_fuse(monkeypatch):

@@ -278,6 +278,12 @@ def test_fields_of_no_values_leave_no_matrix_behind():
     assert type(BSplineWarp(9)(torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 36, 36))) is torch.Tensor
 
 
+def test_splines_are_vmapped():
+    control_points, spline = some_control_points((4, 4)), BSplineTransformer(9)
+    found = torch.vmap(lambda points: spline(points[None])[0])(control_points)
+    torch.testing.assert_close(found, spline(control_points))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -126,7 +126,8 @@ def test_warp_is_the_same_in_other_modes(batch, around):
     image, field = noise(batch, 2, 24, 32), some_field(batch, (24, 32))
     expected = warp(image, field)
     with around():
-        assert torch.equal(warp(image.requires_grad_(), field), expected)
+        image.requires_grad_(not torch.is_grad_enabled())  # an image's own gradient takes another way
+        assert torch.equal(warp(image, field), expected)
 
 
 def test_programs_of_it_take_other_batches_and_sizes():
@@ -164,3 +165,10 @@ def test_programs_of_it_take_other_batches_and_sizes():
 def test_errors_name_what_came_and_what_was_expected(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+def test_parts_have_an_image_for_each_thread(monkeypatch):
+    monkeypatch.setattr(resampling, "FIELD", 1)
+    image, field = noise(5, 1, 16, 16), some_field(5, (16, 16))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert [len(part) for _, part, _ in resampling._parts(image, field)] == [2, 2, 1]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cpu import eager_on_cpu, fuse, fusion_works
+from .cpu import eager_on_cpu, fuse, fusion_works, may_keep
 
 __all__ = ["ELU", "HalvingAverage"]
 
@@ -34,7 +34,7 @@ class ELU(nn.ELU):
 
 
 def _suits_onednn(input: Tensor) -> bool:
-    if not (eager_on_cpu(input) and fusion_works(input.device)):
+    if not (may_keep(input) and fusion_works(input.device)):
         return False
     leaf = input.is_leaf and input.requires_grad  # torch's own refuses it before it is overwritten
     return input.dtype in FUSED and input.numel() >= VALUES and not leaf

@@ -1,5 +1,5 @@
-"""Whether a CPU computes, and several layers in one kernel there, by oneDNN's graph compiler, which PyTorch carries
-for Linux on x86-64."""
+"""What is particular to a CPU: how much its cache holds, and several layers in one kernel by oneDNN's graph compiler,
+which PyTorch carries for Linux on x86-64."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def eager_on_cpu(tensor: Tensor) -> bool:
 
 def may_keep(tensor: Tensor) -> bool:
     """Whether what is made of its size alone can be kept for another: of a plain tensor that has values now."""
-    return eager_on_cpu(tensor) and type(tensor.data) is Tensor
+    return type(tensor) in (Tensor, nn.Parameter) and eager_on_cpu(tensor)
 
 
 def at_once(images: Tensor, pixels: int) -> int:

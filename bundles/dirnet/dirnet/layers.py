@@ -215,7 +215,9 @@ class BSplineWarp(nn.Module):
     def _warp_one(self, control_points: Tensor, moving: Tensor, size: list[int]) -> Tensor:
         """The matrices give the sampler's own coordinates, with no field on the way."""
         _check_control_points(control_points, self.transformer.spacing, size)
-        scale = torch.tensor([2.0 / n for n in size]).view([-1] + [1] * len(size))
+        scale = torch.tensor([2.0 / n for n in size], dtype=torch.float32, device=moving.device).view(
+            [-1] + [1] * len(size)
+        )
         grid = self.transformer.field((control_points.float() * scale).flip(1), size)
         grid = grid.add_(kept_identity(tuple(size), grid.device))
         return sample_grid(moving.float(), grid.movedim(1, -1))

@@ -80,7 +80,7 @@ def sample_grid(image: Tensor, grid: Tensor, mode: str = "bilinear") -> Tensor:
 def kept_identity(size: tuple[int, ...], device: torch.device) -> Tensor:
     """The sampler's coordinates of each pixel, in its order of components, last axis first: (1, dims, *size)."""
     with torch.inference_mode(False):  # autograd could not use one made in it
-        axes = _identity(torch.zeros(1, len(size), *size, device=device))
+        axes = _identity(torch.zeros(1, len(size), *size, dtype=torch.float32, device=device))
         return torch.stack([axis.expand(size) for axis in axes[::-1]]).unsqueeze(0)
 
 
@@ -127,7 +127,7 @@ class _WarpInParts(torch.autograd.Function):
 def _parts(image: Tensor, ddf: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Which images, these images, and the sampler's coordinates for them."""
     axes = _identity(ddf)
-    step = at_once(ddf, FIELD)
+    step = max(at_once(ddf, FIELD), torch.get_num_threads())  # the sampler shares out images alone to threads
     room = torch.empty_like(ddf[:step], memory_format=torch.contiguous_format)
     for start in range(0, len(ddf), step):
         here = slice(start, start + step)
