@@ -75,15 +75,12 @@ def _network_lines(bench: Bench, pairs: Tensor) -> list[Line]:
     plain = load_network(SHIPPED_WEIGHTS).to(bench.device, memory_format=torch.channels_last)
     pairs = pairs.contiguous(memory_format=torch.channels_last)
 
-    def through(network: nn.Module, amp: bool) -> Callable[[Tensor], dict[str, Any]]:
-        return torch.inference_mode()(lambda pairs: RegistrationInferer(amp=amp)(pairs, network))
-
-    lines = [_line("as shipped", through(registrar.network, registrar.amp), pairs)]
+    lines = [_line("as shipped", _through(registrar.network, registrar.amp), pairs)]
     if registrar.amp:
-        lines.append(_line("as shipped, float32", through(for_inference(plain, bench.device, False), False), pairs))
+        lines.append(_line("as shipped, float32", _through(for_inference(plain, bench.device, False), False), pairs))
     if isinstance(registrar.network, FusedDIRNet):
-        lines.append(_line("as shipped, layers not fused", through(registrar.network.network, registrar.amp), pairs))
-    lines.append(_line("as shipped, normalisation not folded", through(plain, registrar.amp), pairs))
+        lines.append(_line("as shipped, layers not fused", _through(registrar.network.network, registrar.amp), pairs))
+    lines.append(_line("as shipped, normalisation not folded", _through(plain, registrar.amp), pairs))
     if len(pairs) == 1:
         moving, fixed = pairs[0].cpu().numpy()
         lines.append(
@@ -102,8 +99,13 @@ def _paper_line(bench: Bench, variant: str, pairs: Tensor) -> Line:
     parser.read_config([CONFIGS / "inference.json", CONFIGS / "variants" / f"{variant}.json"])
     registrar = Registrar(parser.get_parsed_content("network_def").eval(), bench.device)
     pairs = pairs.contiguous(memory_format=torch.channels_last)
-    call = torch.inference_mode()(lambda pairs: RegistrationInferer(amp=registrar.amp)(pairs, registrar.network))
-    return _line(f"the paper's {variant.upper()}, {RANDOM}", call, pairs, scored=False)
+    return _line(
+        f"the paper's {variant.upper()}, {RANDOM}", _through(registrar.network, registrar.amp), pairs, scored=False
+    )
+
+
+def _through(network: nn.Module, amp: bool) -> Callable[[Tensor], dict[str, Any]]:
+    return torch.inference_mode()(lambda pairs: RegistrationInferer(amp=amp)(pairs, network))
 
 
 def _line(
