@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from dirnet.formats import FORMATS
+from dirnet.errors import InputError
+from dirnet.files.formats import FORMATS
 
 from . import terminal
 
@@ -75,12 +76,13 @@ def propagate(
 
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
     """
-    from dirnet.memory import keep_freed_memory
     from dirnet.registrar import Registrar
-    from transforms.cine_files import read_cine_stack, read_drawing
+    from dirnet.speed.memory import keep_freed_memory
+    from transforms.cine_files import read_cine_stack
+    from transforms.drawings import read_drawing
     from transforms.pair_files import stem
 
-    from . import follow
+    from ..dirnet.cine import follow
 
     keep_freed_memory()
     stack = read_cine_stack(cine)
@@ -110,7 +112,7 @@ def view(
     try:
         from .viewer.server import serve
     except ModuleNotFoundError as error:
-        raise ValueError(f"the viewer needs {error.name}: pip install 'monai-dirnet[viewer]'") from error
+        raise InputError(f"the viewer needs {error.name}: pip install 'monai-dirnet[viewer]'") from error
     serve(folder, Registrar.load(weights), output_dir, port, browser=not no_browser)
 
 

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
-import dirnet.engines
+import dirnet
 import transforms.records
-from dirnet.files import write_aside
+from dirnet.files.aside import write_aside
 
 __all__ = ["pack"]
 
@@ -24,7 +24,7 @@ def pack(path: str | Path) -> Path:
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"'{path}' exists; choose another name, or delete it")
-    bundle = Path(dirnet.engines.__file__).resolve().parents[1]
+    bundle = Path(dirnet.__file__).resolve().parents[1]
     # by name: a run made inside the bundle leaves pictures of patients there
     sources = [bundle / name for name in ("LICENSE", "configs", "docs", "models", "dirnet")]
     with write_aside(path) as aside, ZipFile(aside, "w", ZIP_DEFLATED) as archive:

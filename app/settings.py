@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dirnet.files import write_aside
+from dirnet.errors import InputError
+from dirnet.files.aside import write_aside
 
 __all__ = ["keep_settings"]
 
@@ -26,4 +27,4 @@ def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     before = json.loads(path.read_text())
     changes = [f"{key} {before.get(key)!r} (now {now!r})" for key, now in settings.items() if before.get(key) != now]
     if changes:
-        raise ValueError(f"'{folder}' was begun with other settings: {', '.join(changes)}; choose another --output_dir")
+        raise InputError(f"'{folder}' was begun with other settings: {', '.join(changes)}; choose another --output_dir")

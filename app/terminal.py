@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from dirnet.errors import cause_of
+from dirnet.errors import InputError, cause_of
 
 __all__ = ["run"]
 
@@ -18,7 +18,7 @@ def run(app: typer.Typer) -> None:
         app()
     except Exception as error:
         cause = cause_of(error)
-        if not isinstance(cause, ValueError | OSError) or os.environ.get("DIRNET_TRACEBACK"):
+        if not isinstance(cause, InputError | OSError) or os.environ.get("DIRNET_TRACEBACK"):
             raise
         typer.echo(f"error: {cause}", err=True)
         sys.exit(1)

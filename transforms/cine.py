@@ -16,6 +16,8 @@ import torch
 from monai.transforms import Transform
 from PIL import Image, ImageDraw
 
+from .errors import InputError
+
 __all__ = [
     "ASSUMED_SPACING",
     "LoadCined",
@@ -63,7 +65,7 @@ class LoadCined(Transform):
             masks = {}
             for index, path in record.get(structure, {}).items():
                 if not 0 <= index < len(frames):
-                    raise ValueError(
+                    raise InputError(
                         f"{path}: {structure} drawn on frame {index}; the cine has frames 0 to {len(frames) - 1}"
                     )
                 masks[index] = torch.from_numpy(read_mask(path, frames.shape[1:]))
@@ -108,12 +110,12 @@ def read_frames(paths: list[str]) -> tuple[np.ndarray, tuple[float, float] | Non
     if len(images) == 1 and images[0][0].ndim == 3:
         return images[0]
     if len(images) < 2:
-        raise ValueError(f"{paths[0] if paths else 'no file'}: a cine needs two frames or more, found {len(images)}")
+        raise InputError(f"{paths[0] if paths else 'no file'}: a cine needs two frames or more, found {len(images)}")
     for path, (image, _) in zip(paths, images, strict=True):
         if image.ndim != 2:
-            raise ValueError(f"{path}: expected one frame of a cine of {len(paths)} files, found {len(image)}")
+            raise InputError(f"{path}: expected one frame of a cine of {len(paths)} files, found {len(image)}")
         if image.shape != images[0][0].shape:
-            raise ValueError(
+            raise InputError(
                 f"{path}: frame of {_size(image)} in a cine whose first frame, {paths[0]}, has {_size(images[0][0])}"
             )
     return np.stack([image for image, _ in images]), images[0][1]
@@ -151,13 +153,13 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
     try:
         array, spacing = read(path)
     except Exception as error:  # each reader has its own errors for a damaged file, from EOFError to zlib.error
-        raise ValueError(f"{path}: cannot be read as {kind}: {type(error).__name__}: {error}") from error
+        raise InputError(f"{path}: cannot be read as {kind}: {type(error).__name__}: {error}") from error
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ValueError(f"{path}: expected one slice, at one time or several, found an array of {array.shape}")
+        raise InputError(f"{path}: expected one slice, at one time or several, found an array of {array.shape}")
     if spacing is not None and not (min(spacing) > 0 and np.isfinite(spacing).all()):
-        raise ValueError(f"{path}: expected a pixel spacing above 0, found {spacing[0]:g} x {spacing[1]:g} mm")
+        raise InputError(f"{path}: expected a pixel spacing above 0, found {spacing[0]:g} x {spacing[1]:g} mm")
     if not np.isfinite(array).all():
-        raise ValueError(f"{path}: holds values that are not finite")
+        raise InputError(f"{path}: holds values that are not finite")
     return array.astype(np.float32), spacing
 
 
@@ -169,7 +171,7 @@ def dicom_image(dataset: pydicom.Dataset) -> tuple[np.ndarray, tuple[float, floa
     """The pixels of a DICOM image, rescaled, (H, W) or (T, H, W) float32, and [row, column] spacing in mm or None."""
     array = dataset.pixel_array.astype(np.float32)
     if dataset.get("SamplesPerPixel", 1) != 1:
-        raise ValueError("expected a grey image, found colour")
+        raise InputError("expected a grey image, found colour")
     # enhanced (multi-frame) objects keep geometry and scale in groups, which the first frame's stand for here
     groups = [dataset]
     for group in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
@@ -190,7 +192,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
     array = np.asarray(image.dataobj, dtype=np.float32)
     if array.ndim > 3:
         if array.shape[2] != 1 or any(n != 1 for n in array.shape[4:]):
-            raise ValueError(f"expected one slice (x, y, 1, time), found {array.shape}")
+            raise InputError(f"expected one slice (x, y, 1, time), found {array.shape}")
         array = array[:, :, 0, :].reshape(*array.shape[:2], -1)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
@@ -201,12 +203,12 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
 def _read_picture(path: Path) -> tuple[np.ndarray, None]:
     with Image.open(path) as image:
         if getattr(image, "n_frames", 1) > 1:
-            raise ValueError(f"expected one image, found {image.n_frames}")
+            raise InputError(f"expected one image, found {image.n_frames}")
         if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
             return np.asarray(image, dtype=np.float32), None
         bands = np.asarray(image.convert("RGB"))
     if (bands != bands[..., :1]).any():
-        raise ValueError("expected a grey image, found colour")
+        raise InputError("expected a grey image, found colour")
     return bands[..., 0], None
 
 
@@ -221,7 +223,7 @@ def read_mask(path: str | Path, size: tuple[int, ...]) -> np.ndarray:
         return rasterise(read_contour(path, size), size)
     mask = read_image(path)[0]
     if mask.shape != tuple(size):
-        raise ValueError(f"{path}: mask of {_size(mask)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
+        raise InputError(f"{path}: mask of {_size(mask)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
     return one_structure(mask, path).astype(np.uint8)
 
 
@@ -235,7 +237,7 @@ def one_structure(mask: np.ndarray, name: str | Path) -> np.ndarray:
     inside = mask != 0
     values = np.unique(mask[inside])
     if len(values) > 1:
-        raise ValueError(f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {values}")
+        raise InputError(f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {values}")
     return inside
 
 
@@ -257,14 +259,14 @@ def read_contour(path: str | Path, size: tuple[int, ...] | None = None) -> np.nd
         except ValueError:
             x = y = np.nan
         if not np.isfinite(x + y):
-            raise ValueError(f"{path}: line {number}: expected two numbers, 'x y' in pixels, found {line[:60]!r}")
+            raise InputError(f"{path}: line {number}: expected two numbers, 'x y' in pixels, found {line[:60]!r}")
         points.append((x, y))
     if len(points) < 3:
-        raise ValueError(f"{path}: expected three points or more, a line 'x y' each, found {len(points)}")
+        raise InputError(f"{path}: expected three points or more, a line 'x y' each, found {len(points)}")
     contour = np.array(points)
     if size is not None and (contour.min() < 0 or (contour > (size[1], size[0])).any()):
         (left, top), (right, bottom) = contour.min(0), contour.max(0)
-        raise ValueError(
+        raise InputError(
             f"{path}: contour outside the image: x from {left:g} to {right:g}, y from {top:g} to {bottom:g}; "
             f"the image has {size[1]} columns and {size[0]} rows"
         )

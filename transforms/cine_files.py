@@ -12,11 +12,11 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 
-from .cine import check_file, dicom_image, one_structure, read_mask
-from .grids import on_grid, slice_grid
-from .segmentation_files import is_segmentation, read_segmentation
+from .cine import check_file, dicom_image
+from .errors import InputError
+from .grids import slice_grid
 
-__all__ = ["CineStack", "hold_dicom", "read_cine_stack", "read_drawing", "read_drawn", "read_masks"]
+__all__ = ["CineStack", "hold_dicom", "read_cine_stack", "read_itk"]
 
 
 Item = tuple[Path, pydicom.Dataset]
@@ -61,7 +61,7 @@ def read_cine_stack(path: str | Path) -> CineStack:
         raise FileNotFoundError(f"cine '{path}' does not exist; expected a folder of DICOM files or a NIfTI file")
     if path.name.lower().endswith((".nii", ".nii.gz")):
         return _read_nifti(path)
-    raise ValueError(f"{path}: expected a folder of DICOM files, or a NIfTI file (.nii, .nii.gz)")
+    raise InputError(f"{path}: expected a folder of DICOM files, or a NIfTI file (.nii, .nii.gz)")
 
 
 def hold_dicom(files: Iterable[Path]) -> bool:
@@ -79,137 +79,22 @@ def hold_dicom(files: Iterable[Path]) -> bool:
     return False
 
 
-def read_drawn(path: str | Path, cine: CineStack, frame: int) -> np.ndarray:
-    """What was drawn on one frame of a cine, on each slice: bool (S, H, W); see :func:`read_drawing`."""
-    return read_drawing(path, cine, frame)[0]
-
-
-def read_drawing(path: str | Path, cine: CineStack, frame: int | None = None) -> tuple[np.ndarray, int]:
-    """What was drawn on one frame of a cine, on each slice, and the frame.
-
-    Args:
-        path: see :func:`read_masks`.
-        cine: on which it was drawn.
-        frame: index in time; by default the one frame that the file has something drawn on.
-
-    Returns:
-        bool (S, H, W), and the frame.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when there is no such frame, the file cannot be read, does not fit the cine, holds several
-            structures, or nothing on that frame; without ``frame``, also when the file has no time, or several frames
-            are drawn on.
-    """
-    frames = cine.images.shape[1]
-    if frame is not None and not 0 <= frame < frames:
-        raise ValueError(f"frame must be 0 to {frames - 1}, got {frame}")
-    masks = read_masks(path, cine)
-    frame = _only_frame(path, masks) if frame is None else frame
-    drawn = masks[:, frame if masks.shape[1] > 1 else 0]
-    if not drawn.any():
-        raise ValueError(f"{path}: drawn on {_frames_drawn(masks)} of the cine, not on frame {frame}")
-    return drawn, frame
-
-
-def _only_frame(path: str | Path, masks: np.ndarray) -> int:
-    if masks.shape[1] == 1:
-        raise ValueError(f"{path}: does not say on which frame of the cine it was drawn; name the frame (--frame)")
-    frames = np.flatnonzero(masks.any((0, 2, 3)))
-    if len(frames) > 1:
-        raise ValueError(f"{path}: drawn on {_frames_drawn(masks)}; name the one to start from")
-    return int(frames[0])
-
-
-def read_masks(path: str | Path, cine: CineStack) -> np.ndarray:
-    """What was drawn on a cine: bool (S, T, H, W), or (S, 1, H, W) where the file has no time.
-
-    Args:
-        path: a NIfTI file of one structure, placed in space as the cine is: (x, y), (x, y, slice),
-            (x, y, slice, time), or for a cine of one slice (x, y, time); a DICOM Segmentation of one segment; or, for
-            a cine of one slice, a picture or SCD's contour text.
-        cine: on which it was drawn.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it cannot be read, does not fit the cine, holds several structures or nothing.
-    """
-    path = Path(path)
-    check_file(path)
-    slices, _, height, width = cine.images.shape
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        masks = _read_nifti_masks(path, cine)
-    elif is_segmentation(path):
-        masks = read_segmentation(path, cine)
-    elif slices == 1:
-        masks = read_mask(path, (height, width))[None, None] != 0
-    else:
-        raise ValueError(
-            f"{path}: a cine of {slices} slices takes a NIfTI file or a DICOM Segmentation of what is drawn on them"
-        )
-    if not masks.any():
-        raise ValueError(f"{path}: nothing is drawn where the cine's slices lie")
-    return masks
-
-
-def _frames_drawn(masks: np.ndarray) -> str:
-    frames = np.flatnonzero(masks.any((0, 2, 3)))
-    return f"frame{'s' if len(frames) > 1 else ''} {', '.join(map(str, frames))}"
-
-
-def _read_nifti_masks(path: Path, cine: CineStack) -> np.ndarray:
-    volume = _read_itk(path)
-    if not sitk.GetArrayViewFromImage(volume).any():
-        raise ValueError(f"{path}: is empty: nothing is drawn in it")
-    slices, frames, height, width = cine.images.shape
-    volumes = [volume]
-    if volume.GetDimension() == 4:
-        if volume.GetSize()[3] != frames:
-            raise ValueError(f"{path}: drawn on {volume.GetSize()[3]} frames; the cine has {frames}")
-        volumes = [volume[..., frame] for frame in range(frames)]
-    elif slices == 1 and volume.GetSize() == (width, height, frames):  # (x, y, time), as the cine may have it
-        volumes = [sitk.GetImageFromArray(array) for array in sitk.GetArrayFromImage(volume)]
-    masks = np.stack([_on_slices(path, volume, cine) for volume in volumes], axis=1)
-    return one_structure(masks, path)
-
-
-def _on_slices(path: Path, volume: sitk.Image, cine: CineStack) -> np.ndarray:
-    """A volume's values on each slice of a cine, (S, H, W); of a 2-D one the slice's own pixels."""
-    slices, _, height, width = cine.images.shape
-    array = sitk.GetArrayViewFromImage(volume)
-    if volume.GetDimension() == 2:
-        if slices != 1 or array.shape != (height, width):
-            raise ValueError(
-                f"{path}: one slice of {array.shape[0]}x{array.shape[1]} pixels (rows x columns); the cine has "
-                f"{slices} of {height}x{width}"
-            )
-        return array[None].copy()
-    drawn = int((array != 0).any((1, 2)).sum())
-    if not drawn:  # nothing to look for
-        return np.zeros((slices, height, width), array.dtype)
-    masks = np.stack([on_grid(volume, grid) for grid in cine.grids])
-    found = int(masks.any((1, 2)).sum())
-    if 0 < found < drawn and volume.GetSize()[2] <= slices:
-        raise ValueError(f"{path}: drawn on {drawn} slices, of which only {found} lie where the cine's slices do")
-    return masks
-
-
-def _read_itk(path: Path) -> sitk.Image:
+def read_itk(path: Path) -> sitk.Image:
     check_file(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise ValueError(f"{path}: cannot be read as NIfTI: {str(error).strip().splitlines()[-1]}") from error
+        raise InputError(f"{path}: cannot be read as NIfTI: {str(error).strip().splitlines()[-1]}") from error
 
 
 def _read_nifti(path: Path) -> CineStack:
-    image = _read_itk(path)
+    image = read_itk(path)
     size = image.GetSize()
     if image.GetNumberOfComponentsPerPixel() != 1 or len(size) not in (3, 4) or size[-1] < 2:
-        raise ValueError(f"{path}: expected a cine (x, y, time) or (x, y, slice, time), found {size}")
+        raise InputError(f"{path}: expected a cine (x, y, time) or (x, y, slice, time), found {size}")
     array = sitk.GetArrayFromImage(image).astype(np.float32)  # (T, y, x) or (T, slice, y, x)
     if not np.isfinite(array).all():
-        raise ValueError(f"{path}: holds values that are not finite")
+        raise InputError(f"{path}: holds values that are not finite")
     if len(size) == 4:
         volume, images = image[..., 0], array.transpose(1, 0, 2, 3)
         distance = image.GetSpacing()[2]
@@ -225,14 +110,14 @@ def _read_series(folder: Path) -> CineStack:
     slices = _slices(headers)
     counts = Counter(len(frames) for frames in slices)
     if len(counts) > 1 or set(counts) == {1}:
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected slices of equally many frames, two or more; found "
             + ", ".join(f"{number} of {frames}" for frames, number in sorted(counts.items()))
         )
     ordered = [_in_time(frames) for frames in slices]
     images = [[_frame(*item) for item in frames] for frames in ordered]
     if len({image.shape for frames in images for image in frames}) > 1:
-        raise ValueError(f"{folder}: its images differ in size")
+        raise InputError(f"{folder}: its images differ in size")
     first = ordered[0][0][1]
     return CineStack(
         np.array(images, np.float32),
@@ -250,7 +135,7 @@ def _slices(headers: list[Item]) -> list[list[Item]]:
     for other, header in headers:
         for name in ("ImageOrientationPatient", "PixelSpacing"):
             if not np.allclose(np.array(header[name].value, float), np.array(first[name].value, float), atol=1e-3):
-                raise ValueError(
+                raise InputError(
                     f"{other}: {name} differs from that of {path}; expected parallel slices of one pixel size"
                 )
     normal = np.cross(*np.reshape(first.ImageOrientationPatient, (2, 3)).astype(float))
@@ -276,7 +161,7 @@ def _distance(folder: Path, slices: list[pydicom.Dataset]) -> float | None:
     gaps = steps @ normal
     aside = np.linalg.norm(steps - gaps[:, None] * normal, axis=1).max()
     if np.ptp(gaps) > 0.05 * gaps.mean() or aside > 0.5 * float(min(slices[0].PixelSpacing)):
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected slices equally far apart and above each other; found gaps of {gaps.min():.2f} to "
             f"{gaps.max():.2f} mm, and {aside:.2f} mm aside. Is a slice missing?"
         )
@@ -294,7 +179,7 @@ def _times(folder: Path, ordered: list[list[Item]]) -> np.ndarray | None:
         if times is None or not any(times):
             return None
         if (np.diff(times) <= 0).any():
-            raise ValueError(f"{folder}: a slice has two frames at one trigger time; is it one series, acquired once?")
+            raise InputError(f"{folder}: a slice has two frames at one trigger time; is it one series, acquired once?")
     return np.array(_triggers(ordered[0]))
 
 
@@ -323,13 +208,13 @@ def _datasets(folder: Path) -> list[Item]:
             if header.get(name) in (None, "")
         ]
         if missing:
-            raise ValueError(f"{path}: a frame of a cine needs {', '.join(missing)}")
+            raise InputError(f"{path}: a frame of a cine needs {', '.join(missing)}")
         headers.append((path, header))
     if not headers:
         raise FileNotFoundError(f"'{folder}' holds no DICOM file")
     series = Counter(header.get("SeriesInstanceUID") for _, header in headers)
     if len(series) > 1:
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected the files of one series, found {len(series)} series; put each in a folder"
         )
     return headers
@@ -339,9 +224,9 @@ def _frame(path: Path, dataset: pydicom.Dataset) -> np.ndarray:
     try:
         image, _ = dicom_image(dataset)
     except Exception as error:  # pydicom's decoders have their own errors for damaged pixels
-        raise ValueError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {error}") from error
+        raise InputError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {error}") from error
     if image.ndim != 2:
-        raise ValueError(f"{path}: expected one frame, found {len(image)}")
+        raise InputError(f"{path}: expected one frame, found {len(image)}")
     if not np.isfinite(image).all():
-        raise ValueError(f"{path}: holds values that are not finite")
+        raise InputError(f"{path}: holds values that are not finite")
     return image

@@ -8,6 +8,8 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
+from .errors import InputError
+
 __all__ = ["on_grid", "slice_grid"]
 
 
@@ -30,11 +32,11 @@ def slice_grid(header: pydicom.Dataset, path: str | Path) -> sitk.Image:
         down, across = (float(v) for v in header.PixelSpacing)
         between = [float(header.get(name) or 0) for name in ("SpacingBetweenSlices", "SliceThickness")]
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: its place in space is not written in numbers") from error
+        raise InputError(f"{path}: its place in space is not written in numbers") from error
     if not min(down, across) > 0:
-        raise ValueError(f"{path}: expected a PixelSpacing above 0, found {down:g} x {across:g} mm")
+        raise InputError(f"{path}: expected a PixelSpacing above 0, found {down:g} x {across:g} mm")
     if not np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=0.01):
-        raise ValueError(f"{path}: ImageOrientationPatient is no pair of unit vectors at right angles")
+        raise InputError(f"{path}: ImageOrientationPatient is no pair of unit vectors at right angles")
     image = sitk.Image([int(header.Columns), int(header.Rows), 1], sitk.sitkUInt8)
     image.SetSpacing([across, down, next((s for s in between if s > 0), 1.0)])
     image.SetOrigin(origin)

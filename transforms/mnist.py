@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import InputError
+
 __all__ = ["SIZE", "digit_pairs", "digit_stacks", "read_idx"]
 
 SIZE = 28
@@ -39,7 +41,7 @@ def digit_stacks(dataset_dir: str | Path | None, digit: int, seed: int = 0) -> d
         ValueError: when a file is no idx file of this kind, or the digit is none.
     """
     if digit not in range(10):
-        raise ValueError(f"digit must be 0 to 9, got {digit!r}")
+        raise InputError(f"digit must be 0 to 9, got {digit!r}")
     if dataset_dir is None:
         logger.info("no dataset_dir (nor MNIST_DIR) given: using the small digits that scikit-learn ships")
         splits = _small_digits()
@@ -86,15 +88,15 @@ def read_idx(path: str | Path) -> np.ndarray:
     try:
         content = gzip.decompress(found[0].read_bytes()) if found[0].suffix == ".gz" else found[0].read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{found[0]} is not a gzip file, or is damaged") from error
+        raise InputError(f"{found[0]} is not a gzip file, or is damaged") from error
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise ValueError(f"{found[0]} is not an idx file of bytes")
+        raise InputError(f"{found[0]} is not an idx file of bytes")
     start = 4 + 4 * content[3]
     if len(content) < start:
-        raise ValueError(f"{found[0]} is cut short")
+        raise InputError(f"{found[0]} is cut short")
     shape = np.frombuffer(content[4:start], ">u4").astype(int)
     if len(content) - start != shape.prod():
-        raise ValueError(f"{found[0]}: expected {shape.prod()} bytes of data, found {len(content) - start}")
+        raise InputError(f"{found[0]}: expected {shape.prod()} bytes of data, found {len(content) - start}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
@@ -103,7 +105,7 @@ def _read_split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         raise FileNotFoundError(f"dataset_dir '{folder}' does not exist; expected a folder of MNIST's four idx files")
     images, labels = (read_idx(folder / name) for name in FILES[split])
     if images.ndim != 3 or images.shape[1:] != (SIZE, SIZE) or labels.shape != images.shape[:1]:
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected images (N, {SIZE}, {SIZE}) and N labels as {FILES[split]}, "
             f"found {images.shape} and {labels.shape}"
         )

@@ -14,6 +14,7 @@ import torch
 from monai.transforms import Transform
 
 from .cine import check_file, read_image, scale_intensity
+from .errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii", ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".mha", ".nrrd")
 
@@ -32,7 +33,7 @@ def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> l
     """
     given = (moving is not None, fixed is not None, datalist is not None)
     if given not in ((True, True, False), (False, False, True)):
-        raise ValueError("name --moving and --fixed, two image files, or --datalist, a JSON file of pairs")
+        raise InputError("name --moving and --fixed, two image files, or --datalist, a JSON file of pairs")
     if datalist is None:
         pairs = [{"moving": str(moving), "fixed": str(fixed)}]
     else:
@@ -44,9 +45,9 @@ def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> l
         pair.setdefault("name", f"{stem(pair['moving'])}_to_{stem(pair['fixed'])}")
     for name, number in Counter(pair["name"] for pair in pairs).items():
         if number > 1:
-            raise ValueError(f"{datalist}: {number} pairs would be written as '{name}'; give each its own \"name\"")
+            raise InputError(f"{datalist}: {number} pairs would be written as '{name}'; give each its own \"name\"")
         if name in ("", "..") or Path(name).name != name:
-            raise ValueError(f"{datalist}: the name of a pair begins the names of its files, which '{name}' cannot")
+            raise InputError(f"{datalist}: the name of a pair begins the names of its files, which '{name}' cannot")
     return pairs
 
 
@@ -60,14 +61,14 @@ def _read_datalist(path: Path) -> list[dict[str, str]]:
             for item in items
         ]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise InputError(
             f'{path}: expected {{"test": [{{"moving": path, "fixed": path}}, ...]}} ({error!r})'
         ) from error
     for pair in pairs:
         if not isinstance(pair.get("name", ""), str):
-            raise ValueError(f"{path}: expected a text as a pair's name, found {pair['name']!r}")
+            raise InputError(f"{path}: expected a text as a pair's name, found {pair['name']!r}")
     if not pairs:
-        raise ValueError(f"{path} lists no pair")
+        raise InputError(f"{path} lists no pair")
     return pairs
 
 
@@ -103,12 +104,12 @@ class LoadPaird(Transform):
             item[f"{role}_file"] = str(pair[role])
         if item["moving"].shape != item["fixed"].shape:
             (_, height, width), (_, fixed_height, fixed_width) = item["moving"].shape, item["fixed"].shape
-            raise ValueError(
+            raise InputError(
                 f"moving and fixed differ in size: {pair['moving']} has {height}x{width} pixels (rows x columns), "
                 f"{pair['fixed']} has {fixed_height}x{fixed_width}"
             )
         if dimensions["moving"] != dimensions["fixed"]:
-            raise ValueError(
+            raise InputError(
                 f"one image has a place in space and the other has none: {pair['moving']} is {dimensions['moving']}-D, "
                 f"{pair['fixed']} is {dimensions['fixed']}-D; convert one, such as (W, H) to (W, H, 1)"
             )
@@ -127,21 +128,21 @@ def read_slice(path: str | Path) -> sitk.Image:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path}: cannot be read; expected a whole DICOM, NIfTI or PNG image ({reason})") from error
+        raise InputError(f"{path}: cannot be read; expected a whole DICOM, NIfTI or PNG image ({reason})") from error
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(f"{path}: expected a grey image, found {image.GetNumberOfComponentsPerPixel()} components")
+        raise InputError(f"{path}: expected a grey image, found {image.GetNumberOfComponentsPerPixel()} components")
     if image.GetDimension() > 3 or image.GetSize()[2:] not in ((), (1,)):
-        raise ValueError(f"{path}: expected one slice, found an image of size {image.GetSize()} (x, y, ...)")
+        raise InputError(f"{path}: expected one slice, found an image of size {image.GetSize()} (x, y, ...)")
     pixels = sitk.GetArrayViewFromImage(image)
     if not np.isfinite(pixels).all():
-        raise ValueError(f"{path}: holds values that are not finite")
+        raise InputError(f"{path}: holds values that are not finite")
     name = str(path).lower()
     if name.endswith((".jpg", ".jpeg")):
         read_image(path)  # raises where SimpleITK makes up what a truncated file lacks
     elif name.endswith((".nii", ".nii.gz")):
         whole, _ = read_image(path)  # the same
         if not np.allclose(pixels.ravel(), whole.ravel(), rtol=1e-4, atol=1e-4 * np.ptp(whole)):
-            raise ValueError(
+            raise InputError(
                 f"{path}: SimpleITK reads other pixels than it holds, those of the uncompressed file "
                 f"'{str(path).removesuffix('.gz')}' beside it: rename one of them"
             )

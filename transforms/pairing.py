@@ -12,6 +12,8 @@ from monai.transforms import Transform
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from .errors import InputError
+
 __all__ = ["PairDataset", "PairPhasesd", "RemainingBatches", "check_shares"]
 
 
@@ -35,7 +37,7 @@ class PairPhasesd(Transform):
         phases = {"ED": cine["ed"], "ES": cine["es"]}
         for name, phase in phases.items():
             if phase is None or not 0 <= phase < len(cine["image"]):
-                raise ValueError(
+                raise InputError(
                     f"patient {cine['patient']}, slice {cine['slice']}: {name} is {phase}, expected a frame index "
                     f"from 0 to {len(cine['image']) - 1}"
                 )
@@ -105,7 +107,7 @@ class PairDataset(CacheDataset):
             or len(crop_size) != 2
             or any(not isinstance(n, int) or n < 1 for n in crop_size)
         ):
-            raise ValueError(f"the size of a window (crop_size) must be two numbers of pixels, got {crop_size!r}")
+            raise InputError(f"the size of a window (crop_size) must be two numbers of pixels, got {crop_size!r}")
         check_shares(batch_size, processes)
         super().__init__(data, transform, copy_cache=False, num_workers=num_workers, progress=progress)
         self.frames, self.phases = _one_tensor(self._cache, device)
@@ -167,10 +169,10 @@ def _one_tensor(cines: Sequence[Mapping[str, Any]], device: torch.device | str) 
     for cine in cines:
         if len(cine["image"]) < 2:
             name = f"patient {cine.get('patient')}, slice {cine.get('slice')}"
-            raise ValueError(f"{name}: one frame, expected two phases of a cine or more")
+            raise InputError(f"{name}: one frame, expected two phases of a cine or more")
     sizes = sorted({tuple(cine["image"].shape[1:]) for cine in cines})
     if len(sizes) != 1:
-        raise ValueError(f"expected cines of one size to draw batches of, found {sizes}")
+        raise InputError(f"expected cines of one size to draw batches of, found {sizes}")
     frames = torch.cat([torch.as_tensor(cine["image"]) for cine in cines]).as_subclass(Tensor).to(device)
     return frames, np.array([len(cine["image"]) for cine in cines])
 
@@ -196,7 +198,7 @@ def check_shares(batch_size: int, processes: int) -> None:
         ValueError: when processes that share a batch would not have equally many pairs.
     """
     if not isinstance(batch_size, int) or batch_size < 1 or batch_size % processes:
-        raise ValueError(
+        raise InputError(
             f"batch_size must be a multiple of the number of processes, {processes}, which share each batch; "
             f"got {batch_size}"
         )

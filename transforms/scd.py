@@ -9,6 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from .cine import contour_area
+from .errors import InputError
 from .records import STRUCTURES, UNKNOWN, Record, split_name
 
 __all__ = ["scan"]
@@ -117,7 +118,7 @@ def _png_records(root: Path, splits: dict[str, str], skip: set[str]) -> list[Rec
     rows = defaultdict(list)
     for row in _read_csv(folder / "index.csv", {"patient", "slice", "phase", "role", "file"}):
         if not row["slice"].isdecimal() or not row["phase"].isdecimal():
-            raise ValueError(f"{folder / 'index.csv'}: expected numbers for slice and phase, found {row}")
+            raise InputError(f"{folder / 'index.csv'}: expected numbers for slice and phase, found {row}")
         if row["patient"] not in skip:
             rows[row["patient"], int(row["slice"])].append(row)
     records = []
@@ -166,7 +167,7 @@ def _record(
     folder: Path,
 ) -> Record:
     if patient not in splits:
-        raise ValueError(
+        raise InputError(
             f"{folder}: patient {patient} is in no split of the 2009 challenge; name one in {folder / SPLITS_FILE} "
             "(columns patient, split)"
         )
@@ -235,10 +236,10 @@ def _read_csv(path: Path, columns: set[str]) -> list[dict[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # SCD's starts with a byte order mark
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected a table as text with commas: {error}") from error
+        raise InputError(f"{path}: expected a table as text with commas: {error}") from error
     reader = csv.DictReader(text.splitlines(), restval="")
     if not columns <= set(reader.fieldnames or []):
-        raise ValueError(f"{path}: expected the columns {sorted(columns)}, found {reader.fieldnames}")
+        raise InputError(f"{path}: expected the columns {sorted(columns)}, found {reader.fieldnames}")
     return list(reader)
 
 
@@ -248,7 +249,7 @@ def _read_patients(path: Path) -> list[tuple[str, str, str]]:
     for row in _read_csv(path, {"PatientID", "OriginalID", "Pathology"}):
         group, _, number = row["OriginalID"].rpartition("-")
         if not group or not number.isdecimal():
-            raise ValueError(f"{path}: expected an OriginalID such as SC-HF-I-1, found {row['OriginalID']!r}")
+            raise InputError(f"{path}: expected an OriginalID such as SC-HF-I-1, found {row['OriginalID']!r}")
         patients.append((row["PatientID"], f"{group}-{int(number):02d}", row["Pathology"]))
     return patients
 

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from pydicom.misc import is_dicom
 from pydicom.uid import SegmentationStorage
 
+from .errors import InputError
 from .grids import on_grid, slice_grid
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def read_segmentation(path: str | Path, cine: CineStack) -> np.ndarray:
             timed.append((item, marked, refers))
     drawn = sum(bool(marked.any()) for _, marked in timeless)
     if timed and drawn:
-        raise ValueError(
+        raise InputError(
             f"{path}: {len(timed)} frames refer to the cine's images and {drawn} to none: of which time are those?"
         )
     if not timed:
@@ -97,25 +98,25 @@ def _by_place(path: str | Path, images: list[sitk.Image], cine: CineStack) -> np
 
 def _check_used(path: str | Path, drawn: int, used: int) -> None:
     if 0 < used < drawn:  # none: what is read is empty, which its reader says
-        raise ValueError(f"{path}: drawn on {drawn} frames, of which only {used} lie where the cine's slices do")
+        raise InputError(f"{path}: drawn on {drawn} frames, of which only {used} lie where the cine's slices do")
 
 
 def _read(path: str | Path) -> tuple[pydicom.Dataset, np.ndarray]:
     found = pydicom.dcmread(path)
     segments = [str(segment.get("SegmentLabel") or "without name") for segment in found.get("SegmentSequence") or []]
     if len(segments) != 1:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected a segmentation of one segment, found {len(segments)}: {', '.join(segments)}"
         )
     if found.get("SegmentationType") != "BINARY":
-        raise ValueError(f"{path}: expected a BINARY segmentation, found {found.get('SegmentationType')}")
+        raise InputError(f"{path}: expected a BINARY segmentation, found {found.get('SegmentationType')}")
     try:
         pixels = found.pixel_array.reshape(-1, found.Rows, found.Columns)
     except Exception as error:  # pydicom's decoders have their own errors for damaged pixels
-        raise ValueError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {error}") from error
+        raise InputError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {error}") from error
     groups = found.get("PerFrameFunctionalGroupsSequence") or []
     if len(groups) != len(pixels):
-        raise ValueError(f"{path}: expected {len(pixels)} frames to be described, found {len(groups)}")
+        raise InputError(f"{path}: expected {len(pixels)} frames to be described, found {len(groups)}")
     return found, pixels
 
 
@@ -157,7 +158,7 @@ def _image(
     elif source is not None and source.GetSize()[1::-1] == marked.shape:
         grid = source
     else:
-        raise ValueError(f"{path}: its frames lack their place in space, and are not drawn on the cine's pixels")
+        raise InputError(f"{path}: its frames lack their place in space, and are not drawn on the cine's pixels")
     image = sitk.GetImageFromArray(marked[None])
     image.CopyInformation(grid)
     return image
@@ -171,7 +172,7 @@ def _near(path: str | Path, images: list[sitk.Image], grid: sitk.Image) -> list[
         depths.append(grid.TransformPhysicalPointToContinuousIndex(centre)[2])
     near = sorted((index for index, depth in enumerate(depths) if abs(depth) <= 0.5), key=lambda n: abs(depths[n]))
     if sum(abs(depths[n] - depths[near[0]]) * grid.GetSpacing()[2] < SAME_PLACE for n in near) > 1:
-        raise ValueError(
+        raise InputError(
             f"{path}: two frames lie at one place and refer to none of the cine's images: of which time are they?"
         )
     return near

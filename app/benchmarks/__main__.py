@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 
 from app import terminal
-from dirnet.memory import keep_freed_memory
+from dirnet.errors import InputError
+from dirnet.speed.memory import keep_freed_memory
 
 from . import propagate, registration, report, scaling, spline, training, warp
 from .measure import Bench, Row
@@ -91,7 +92,7 @@ def _choose(groups: Sequence[str]) -> list[str]:
     """
     unknown = [name for name in groups if name not in GROUPS]
     if unknown:
-        raise ValueError(f"groups must be some of {', '.join(GROUPS)}; got {', '.join(unknown)}")
+        raise InputError(f"groups must be some of {', '.join(GROUPS)}; got {', '.join(unknown)}")
     return [name for name in GROUPS if name in groups]
 
 

@@ -14,7 +14,8 @@ import torch
 
 from transforms import scd
 from transforms.phantom import write_scd
-from transforms.records import Record, read_records
+from transforms.records import Record
+from transforms.sources import read_records
 
 __all__ = ["SIZE", "Bench", "Line", "Row", "measure", "same"]
 

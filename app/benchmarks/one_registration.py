@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from dirnet.engines import RegistrationInferer
-from dirnet.fused import for_inference
-from dirnet.networks import DIRNet
+from dirnet.nets.inference import for_inference
+from dirnet.nets.networks import DIRNet
 from dirnet.registrar import Registrar
+from dirnet.training.engines import RegistrationInferer
 
 from .measure import Line, measure
 

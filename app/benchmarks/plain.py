@@ -14,7 +14,7 @@ from monai.transforms import Compose, LoadImaged, RandFlipd, RandRotate90d, Rand
 from torch import Tensor, nn
 from torch.utils.data import RandomSampler
 
-from dirnet.networks import DIRNet
+from dirnet.nets.networks import DIRNet
 from transforms.records import Record
 
 from .spline_peers import TransposedSpline

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from app.experiments.cine_scores import read_patients
-from app.follow import follow, save, write_masks
+from dirnet.cine.follow import follow, save, write_masks
 from dirnet.registrar import Registrar
-from transforms.cine_files import read_cine_stack, read_drawn
+from transforms.cine_files import read_cine_stack
+from transforms.drawings import read_drawn
 from transforms.phantom import write_scd
-from transforms.records import read_records
+from transforms.sources import read_records
 
 from .measure import SIZE, Bench, Line, Row
 

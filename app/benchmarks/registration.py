@@ -11,11 +11,11 @@ from monai.bundle import ConfigParser
 from monai.transforms import ResizeWithPadOrCrop
 from torch import Tensor, nn
 
-from dirnet.engines import RegistrationInferer
-from dirnet.fused import FusedDIRNet, for_inference
-from dirnet.handlers import load_network
-from dirnet.losses import ncc
+from dirnet.nets.inference import FusedDIRNet, for_inference
+from dirnet.nets.losses import ncc
+from dirnet.nets.weights import load_network
 from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+from dirnet.training.engines import RegistrationInferer
 from transforms.cine import LoadCined
 from transforms.pairing import PairPhasesd
 from transforms.records import records_of_split, with_ed_and_es

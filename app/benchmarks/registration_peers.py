@@ -15,10 +15,10 @@ from monai.bundle import ConfigParser, onnx_export
 from monai.networks.nets import VoxelMorph, VoxelMorphUNet
 from torch import Tensor, nn
 
-from dirnet.layers import BSplineTransformer, BSplineWarp
-from dirnet.losses import ncc
+from dirnet.fields.resampling import warp
+from dirnet.nets.losses import ncc
+from dirnet.nets.splines import BSplineTransformer, BSplineWarp
 from dirnet.registrar import SHIPPED_WEIGHTS
-from dirnet.resampling import warp
 
 from .measure import Bench
 

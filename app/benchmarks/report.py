@@ -13,8 +13,9 @@ from rich.table import Table
 
 from app.experiments.machine import machine
 from app.experiments.tables import markdown
-from dirnet.files import write_aside, write_csv
-from dirnet.handlers import save_picture
+from dirnet.files.aside import write_aside
+from dirnet.files.pictures import save_picture
+from dirnet.files.tables import write_csv
 
 from .figures import overview
 from .measure import Bench, Row

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from dirnet.layers import BSplineTransformer
+from dirnet.nets.splines import BSplineTransformer
 
 from .measure import SIZE, Bench, Line, Row, same
 from .spline_peers import TransposedSpline, itk_field

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dirnet.layers import bspline
+from dirnet.nets.splines import bspline
 
 __all__ = ["TransposedSpline", "itk_field"]
 
 
 class TransposedSpline(nn.Module):
-    """Control points (B, 2, K_1, K_2) to the field of ``dirnet.layers.BSplineTransformer(spacing, order)`` by
+    """Control points (B, 2, K_1, K_2) to the field of ``dirnet.nets.splines.BSplineTransformer(spacing, order)`` by
     transposed convolution with the sampled basis function.
 
     Args:

@@ -10,8 +10,9 @@ from ignite.engine import Events
 from monai.bundle import ConfigParser
 from monai.engines import Trainer
 
-from dirnet.engines import bfloat16_pays, compile_layers
+from dirnet.nets.inference import bfloat16_pays
 from dirnet.registrar import SHIPPED_WEIGHTS
+from dirnet.training.engines import compile_layers
 
 from .measure import SIZE, Bench, Line, Row
 from .plain import PlainNetwork, plain_dataset, plain_trainer

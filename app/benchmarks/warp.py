@@ -8,8 +8,8 @@ import torch
 from monai.networks.blocks import Warp
 from torch import Tensor
 
-from dirnet.layers import BSplineTransformer, BSplineWarp
-from dirnet.resampling import warp
+from dirnet.fields.resampling import warp
+from dirnet.nets.splines import BSplineTransformer, BSplineWarp
 
 from .measure import SIZE, Bench, Line, Row, same
 

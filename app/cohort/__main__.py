@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from app import terminal
+from dirnet.errors import InputError
 
 from .studies import read_studies
 
@@ -50,7 +51,7 @@ def cohort(
     try:
         from . import driver, summary
     except ModuleNotFoundError as error:
-        raise ValueError(f"cohorts need {error.name}: pip install 'monai-dirnet[cohort]'") from error
+        raise InputError(f"cohorts need {error.name}: pip install 'monai-dirnet[cohort]'") from error
     with summary.progress(console) as report:
         outcome = driver.run(table, output_dir, weights, workers, address, retry_failed, report)
     summary.show(outcome, console)

@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from app.settings import keep_settings
+from dirnet.errors import InputError
 from dirnet.registrar import Registrar, weights_file
 
 from .cluster import Share, connect, share_out
@@ -124,7 +125,7 @@ def _wanted(study: Study, record: Mapping[str, Any] | None, folder: Path, retry_
         f"{name} {record.get(name)} (now {now.get(name)})" for name in INPUTS if record.get(name) != now.get(name)
     ]
     if record["status"] == "done" and changes:
-        raise ValueError(
+        raise InputError(
             f"study '{study.name}' was done with {', '.join(changes)}; choose another --output_dir, remove "
             f"'{folder / study.name}' to have it done anew, or give the other study its own id"
         )

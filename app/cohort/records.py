@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dirnet.files import write_aside
+from dirnet.errors import InputError
+from dirnet.files.aside import write_aside
 
 from .studies import INPUTS, Study
 
@@ -105,7 +106,7 @@ def check_room(folder: Path, studies: Iterable[Study]) -> None:
     there = _names(folder)
     for study in studies:
         if study.name in there and (reason := _foreign(folder / study.name)):
-            raise ValueError(f"{reason}; move it, or choose another --output_dir")
+            raise InputError(f"{reason}; move it, or choose another --output_dir")
 
 
 def _foreign(folder: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from dirnet.errors import InputError
 from transforms.pair_files import stem
 
 __all__ = ["INPUTS", "Study", "read_studies"]
@@ -64,7 +65,7 @@ def read_studies(path: str | Path) -> list[Study]:
     path = Path(path)
     rows = _read_rows(path)
     if not rows:
-        raise ValueError(f"{path} lists no study")
+        raise InputError(f"{path} lists no study")
     columns = list(dict.fromkeys(column for row in rows for column in row))
     task = _task(path, columns)
     root = path.resolve().parent
@@ -74,10 +75,10 @@ def read_studies(path: str | Path) -> list[Study]:
         try:
             study = _study(row, task, root, "study" in columns)
         except ValueError as error:
-            raise ValueError(f"{path}, row {number}: {error}") from error
+            raise InputError(f"{path}, row {number}: {error}") from error
         if study.name in seen:
             hint = "" if "study" in columns else "; name each in a column 'study'"
-            raise ValueError(f"{path}, row {number}: study '{study.name}' is in row {seen[study.name]} already{hint}")
+            raise InputError(f"{path}, row {number}: study '{study.name}' is in row {seen[study.name]} already{hint}")
         seen[study.name] = number
         studies.append(study)
     return studies
@@ -102,13 +103,13 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
         elif suffix == ".parquet":
             rows = pd.read_parquet(path).to_dict("records")
         else:
-            raise ValueError("a table of studies ends in .csv, .json or .parquet")
+            raise InputError("a table of studies ends in .csv, .json or .parquet")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError('expected a list of objects: [{"cine": path, "mask": path}, ...]')
+            raise InputError('expected a list of objects: [{"cine": path, "mask": path}, ...]')
         return [{str(key).strip(): _text(value) for key, value in row.items()} for row in rows]
     except (ValueError, OSError, ImportError) as error:  # JSON's, pandas' and pyarrow's too
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path}: cannot be read as a table: {reason[0]}") from error
+        raise InputError(f"{path}: cannot be read as a table: {reason[0]}") from error
 
 
 def _text(value: Any) -> str:
@@ -124,21 +125,21 @@ def _task(path: Path, columns: Sequence[str]) -> str:
     if len(found) == 1:
         return found[0]
     wanted = "either the columns cine and mask (and frame), or moving and fixed"
-    raise ValueError(f"{path}: expected {wanted}; found {', '.join(columns)}")
+    raise InputError(f"{path}: expected {wanted}; found {', '.join(columns)}")
 
 
 def _study(row: Mapping[str, str], task: str, root: Path, named: bool) -> Study:
     missing = [column for column in (*(["study"] if named else []), *TASKS[task]) if not row.get(column)]
     if missing:
-        raise ValueError(f"no {', no '.join(missing)}")
+        raise InputError(f"no {', no '.join(missing)}")
     inputs: dict[str, str | int] = {column: row[column] for column in TASKS[task]}
     if task == "propagate" and row.get("frame"):
         if not re.fullmatch("[0-9]+", row["frame"]):
-            raise ValueError(f"frame must be a number from 0, found '{row['frame']}'")
+            raise InputError(f"frame must be a number from 0, found '{row['frame']}'")
         inputs["frame"] = int(row["frame"])
     name = row["study"] if named else _name(*(row[column] for column in TASKS[task]), task)
     if not re.fullmatch(r"\w[\w.+-]{0,127}", name):
-        raise ValueError(
+        raise InputError(
             f"the id of a study names a folder: letters, digits, '_', '-', '+' and '.', not first a '.', at most 128; "
             f"found '{name}'"
         )

@@ -15,12 +15,14 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from app import follow
+from dirnet.cine import follow
 from dirnet.errors import cause_of
-from dirnet.images import as_image
-from dirnet.memory import keep_freed_memory
-from dirnet.registrar import Registrar, Registration
-from transforms.cine_files import CineStack, read_cine_stack, read_drawing
+from dirnet.files.images import as_image
+from dirnet.registrar import Registrar
+from dirnet.registration import Registration
+from dirnet.speed.memory import keep_freed_memory
+from transforms.cine_files import CineStack, read_cine_stack
+from transforms.drawings import read_drawing
 
 from .records import Row, new_folder, publish
 from .studies import Study

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from app.follow import Followed, follow
 from dirnet.cine import areas, ventricular_function, volume_curve
-from dirnet.metrics import dice, surface_scores
+from dirnet.cine.follow import Followed, follow
+from dirnet.errors import InputError
+from dirnet.fields.masks import dice, surface_scores
 from dirnet.registrar import Registrar
 from transforms.cine import read_mask
 from transforms.cine_files import CineStack, read_cine_stack
@@ -90,7 +91,7 @@ def read_patients(records: Sequence[Record]) -> tuple[list[Patient], dict[str, s
             left_out[name] = str(error)
     if not patients:
         reasons = "".join(f"; {name}: {reason}" for name, reason in list(left_out.items())[:3])
-        raise ValueError(
+        raise InputError(
             f"none of the {len(records)} records belongs to a whole cine that can be judged; expected of a patient all "
             "slices as one DICOM series in a folder, a file a frame (SCD: SCD_IMAGES_*/SCD*/CINESAX_*), and the lumen "
             f"drawn at end-diastole and end-systole of a slice or more{reasons}"
@@ -105,7 +106,7 @@ def _read_patient(name: str, records: Sequence[Record]) -> Patient:
     """
     cine = read_cine_stack(Path(records[0]["frames"][0]).parent)
     if cine.distance is None:
-        raise ValueError("the distance between its slices is unknown")
+        raise InputError("the distance between its slices is unknown")
     shape = cine.images.shape
     places = {path.name: (k, t) for k, files in enumerate(cine.files) for t, path in enumerate(files)}
     numbers = [-1] * shape[0]
@@ -114,16 +115,16 @@ def _read_patient(name: str, records: Sequence[Record]) -> Patient:
     for record in records:
         for phase, masks in drawn.items():
             if record[phase] is None:
-                raise ValueError("its end-diastole or end-systole is unknown")
+                raise InputError("its end-diastole or end-systole is unknown")
             number, frame = places[Path(record["frames"][record[phase]]).name]
             numbers[number] = record["slice"]
             if frames.setdefault(phase, frame) != frame:
-                raise ValueError(f"its slices have {phase.upper()} at different frames: {frames[phase]} and {frame}")
+                raise InputError(f"its slices have {phase.upper()} at different frames: {frames[phase]} and {frame}")
             if record[phase] in record["lumen"]:
                 masks[number] = read_mask(record["lumen"][record[phase]], shape[2:])
     patient = Patient(name, records[0]["split"], records[0]["pathology"], cine, numbers, **frames, drawn=drawn)
     if not patient.both.any():
-        raise ValueError("no slice has a lumen drawn at both end-diastole and end-systole")
+        raise InputError("no slice has a lumen drawn at both end-diastole and end-systole")
     return patient
 
 

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.progress import track
 
 from dirnet.cine import curve_figure
-from dirnet.files import write_csv
-from dirnet.handlers import save_picture
+from dirnet.files.pictures import save_picture
+from dirnet.files.tables import write_csv
 from dirnet.registrar import Registrar
-from transforms.records import SPLITS, read_records
+from transforms.records import SPLITS
+from transforms.sources import read_records
 
 from . import figures, outputs, tables
 from .cine_scores import SCORES, Patient, Result, judge, read_patients

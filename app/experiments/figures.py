@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dirnet.handlers import window_around
+from dirnet.files.pictures import window_around
 
 __all__ = ["boxes", "comparison", "contours", "curve_of", "curves", "motion", "volumes"]
 

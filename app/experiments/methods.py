@@ -11,9 +11,11 @@ from typing import Any
 
 from monai.bundle import ConfigParser, run
 
-from dirnet.files import write_aside
-from dirnet.handlers import check_run, row_of_registration
+from dirnet.errors import InputError
+from dirnet.files.aside import write_aside
 from dirnet.registrar import SHIPPED_WEIGHTS
+from dirnet.training.pictures import row_of_registration
+from dirnet.training.state import check_run
 from transforms.cine import fingerprint
 
 from .machine import machine
@@ -69,7 +71,7 @@ def choose(names: str) -> list[Method]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in METHODS]
     if unknown or not wanted:
-        raise ValueError(f"rows must be some of {','.join(METHODS)}; got {names!r}")
+        raise InputError(f"rows must be some of {','.join(METHODS)}; got {names!r}")
     return [method for name, method in METHODS.items() if name in wanted]
 
 
@@ -148,7 +150,7 @@ class Workplace:
         return {name: value for name, value in made.items() if name != "key"}
 
     def register(self, method: Method, split: str, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """The images of some of a split's registrations, each as :func:`dirnet.handlers.picture` takes it."""
+        """The images of some of a split's registrations, each as :func:`dirnet.files.pictures.picture` takes it."""
         parser = self._parser("evaluate.json", method, **self._evaluation_options(method, split))
         dataset, network, inferer, device = map(parser.get_parsed_content, ("dataset", "network", "inferer", "device"))
         return [row_of_registration(dataset, index, network, inferer, device) for index in indices]

@@ -15,11 +15,13 @@ from rich.console import Console
 from torch import Tensor
 
 from app.settings import keep_settings
-from dirnet.engines import RegistrationInferer
-from dirnet.files import write_csv
-from dirnet.handlers import load_weights, save_picture
-from dirnet.losses import ncc
-from dirnet.networks import DIRNet
+from dirnet.errors import InputError
+from dirnet.files.pictures import save_picture
+from dirnet.files.tables import write_csv
+from dirnet.nets.losses import ncc
+from dirnet.nets.networks import DIRNet
+from dirnet.nets.weights import load_weights
+from dirnet.training.engines import RegistrationInferer
 from transforms.mnist import digit_stacks
 
 from . import figures, outputs, report
@@ -45,7 +47,7 @@ def choose(digits: str) -> list[int]:
     """
     parts = [part.strip() for part in digits.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) < 10 for part in parts):
-        raise ValueError(f"digits must be numbers from 0 to 9, separated by commas; got {digits!r}")
+        raise InputError(f"digits must be numbers from 0 to 9, separated by commas; got {digits!r}")
     return sorted({int(part) for part in parts})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dirnet.files import write_aside
+from dirnet.files.aside import write_aside
 
 from . import report, tables
 

@@ -17,7 +17,7 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from dirnet.resampling import warp
+from dirnet.fields.resampling import warp
 
 __all__ = ["ElastixInferer", "IdentityInferer"]
 
@@ -79,8 +79,8 @@ class ElastixInferer(Inferer):
             masks: (B, C, H, W) float, of the moving image, to be warped too.
 
         Returns:
-            as :class:`dirnet.engines.RegistrationInferer`. The ``seconds`` are those of the registration, with the
-            warped image and without the displacement field, which elastix computes by itself and slowly.
+            as :class:`dirnet.training.engines.RegistrationInferer`. The ``seconds`` are those of the registration, with
+            the warped image and without the displacement field, which elastix computes by itself and slowly.
         """
         seconds, fields = 0.0, []
         for moving, fixed in inputs.cpu().numpy():

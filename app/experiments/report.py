@@ -16,8 +16,8 @@ from contourpy import contour_generator
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from dirnet.files import write_aside
-from dirnet.handlers import window_around
+from dirnet.files.aside import write_aside
+from dirnet.files.pictures import window_around
 
 __all__ = ["Section", "write"]
 

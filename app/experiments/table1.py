@@ -12,10 +12,13 @@ import pandas as pd
 from rich.console import Console
 
 from app.settings import keep_settings
-from dirnet.files import write_aside, write_csv
-from dirnet.handlers import save_picture
+from dirnet.errors import InputError
+from dirnet.files.aside import write_aside
+from dirnet.files.pictures import save_picture
+from dirnet.files.tables import write_csv
 from transforms.phantom import write_scd
-from transforms.records import read_records, records_of_split, with_ed_and_es
+from transforms.records import records_of_split, with_ed_and_es
+from transforms.sources import read_records
 
 from . import figures, outputs, report, tables, texts
 from .methods import METHODS, Method, Workplace
@@ -80,11 +83,11 @@ def check_data(dataset_dir: str) -> None:
         counts = Counter((record["patient"], record["slice"]) for record in scored)
         (patient, number), count = counts.most_common(1)[0]
         if count > 1:
-            raise ValueError(
+            raise InputError(
                 f"{dataset_dir}: patient {patient} has {count} records of slice {number}; expected one each"
             )
         if not any({record["ed"], record["es"]} <= set(record["lumen"]) for record in scored):
-            raise ValueError(
+            raise InputError(
                 f"{dataset_dir}: no slice of the split {split!r} has a lumen at both ED and ES to score by"
             )
 
@@ -145,7 +148,7 @@ class Results:
             rows["milliseconds"] = 1000 * rows.pop("seconds")
             rows.insert(0, "method", method.name)
             if parts and not rows[SAME].equals(parts[0][SAME]):
-                raise ValueError(f"{self.methods[0].title} and {method.title} have registered other images ({split})")
+                raise InputError(f"{self.methods[0].title} and {method.title} have registered other images ({split})")
             parts.append(rows)
         return pd.concat(parts, ignore_index=True)
 

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dirnet.composition import compose
-from dirnet.engines import RegistrationInferer
-from dirnet.fields import folded_percent
-from dirnet.losses import ncc
-from dirnet.registrar import Propagation, Registrar
-from dirnet.resampling import warp
+from dirnet.fields.composition import compose
+from dirnet.fields.jacobian import folded_percent
+from dirnet.fields.resampling import warp
+from dirnet.nets.losses import ncc
+from dirnet.registrar import Registrar
+from dirnet.registration import Propagation
+from dirnet.training.engines import RegistrationInferer
 from transforms.cine import scale_intensity
 
 __all__ = ["WAYS", "Follower", "Way"]

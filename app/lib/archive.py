@@ -18,8 +18,9 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from dirnet.dicom_files import write_segmentation
-from transforms.cine_files import read_cine_stack, read_masks
+from dirnet.files.dicom import write_segmentation
+from transforms.cine_files import read_cine_stack
+from transforms.drawings import read_masks
 
 from .checks import NamesOnly, WrongRequest, check_image_file, check_info, check_name
 

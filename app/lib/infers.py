@@ -12,11 +12,12 @@ import numpy as np
 import SimpleITK as sitk
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from app.follow import Followed, follow, write_masks
-from dirnet.dicom_files import write_segmentation
-from dirnet.fields import write_displacement
-from dirnet.registrar import Registration
-from transforms.cine_files import CineStack, read_cine_stack, read_drawing
+from dirnet.cine.follow import Followed, follow, write_masks
+from dirnet.files.dicom import write_segmentation
+from dirnet.files.nifti import write_displacement
+from dirnet.registration import Registration
+from transforms.cine_files import CineStack, read_cine_stack
+from transforms.drawings import read_drawing
 from transforms.pair_files import read_slice
 
 from .checks import WrongRequest, whole_number

@@ -17,8 +17,8 @@ from monai.bundle import ConfigWorkflow
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from dirnet.files import write_aside
-from dirnet.losses import ncc
+from dirnet.files.aside import write_aside
+from dirnet.nets.losses import ncc
 from dirnet.registrar import SHIPPED_WEIGHTS
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack, read_cine_stack

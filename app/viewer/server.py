@@ -24,12 +24,14 @@ from pydantic import BaseModel, Field, FiniteFloat
 from scipy.ndimage import map_coordinates
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app.follow import Followed, follow, save
-from dirnet.memory import keep_freed_memory
+from dirnet.cine.follow import Followed, follow, save
+from dirnet.errors import InputError
+from dirnet.fields.resampling import warp
 from dirnet.registrar import Registrar
-from dirnet.resampling import warp
+from dirnet.speed.memory import keep_freed_memory
 from transforms.cine import scale_intensity
-from transforms.cine_files import CineStack, read_drawing
+from transforms.cine_files import CineStack
+from transforms.drawings import read_drawing
 
 from .access import Access
 from .cines import Cines, UnknownCineError
@@ -170,13 +172,13 @@ def make_app(folder: Path, registrar: Registrar, output_dir: Path, access: Acces
         _check_frame(frame, stack)
         file = Path(name.replace("\\", "/")).name
         if file in ("", "..") or "\0" in file:
-            raise ValueError(f"name must be that of a file, got {name!r}")
+            raise InputError(f"name must be that of a file, got {name!r}")
         with tempfile.TemporaryDirectory() as folder:
             try:
                 (Path(folder) / file).write_bytes(body)
                 masks, frame = _mask_on(Path(folder) / file, stack, frame)
             except (ValueError, OSError) as error:
-                raise ValueError(str(error).replace(f"{folder}{os.sep}", "")) from error
+                raise InputError(str(error).replace(f"{folder}{os.sep}", "")) from error
         rings = {number: _rings(mask) for number, mask in enumerate(masks) if mask.any()}
         return JSONResponse({"frame": frame, "slices": rings})
 
@@ -265,7 +267,7 @@ def _mask_on(path: Path, stack: CineStack, frame: int) -> tuple[np.ndarray, int]
 def _check_frame(frame: int, cine: CineStack) -> None:
     frames = cine.images.shape[1]
     if not 0 <= frame < frames:
-        raise ValueError(f"frame must be 0 to {frames - 1}, got {frame}")
+        raise InputError(f"frame must be 0 to {frames - 1}, got {frame}")
 
 
 def _drawn(drawing: Drawing, cine: CineStack) -> np.ndarray:
@@ -274,13 +276,13 @@ def _drawn(drawing: Drawing, cine: CineStack) -> np.ndarray:
     masks = np.zeros((slices, height, width), bool)
     for number, rings in drawing.contours.items():
         if not 0 <= number < slices:
-            raise ValueError(f"slice must be 0 to {slices - 1}, got {number}")
+            raise InputError(f"slice must be 0 to {slices - 1}, got {number}")
         points = np.concatenate([np.empty((0, 2)), *map(np.array, rings)])
         if (points < -0.5).any() or (points > (width - 0.5, height - 0.5)).any():
-            raise ValueError(f"slice {number}: the contour leaves the image")
+            raise InputError(f"slice {number}: the contour leaves the image")
         masks[number] = enclosed(rings, (height, width))
         if not masks[number].any():
-            raise ValueError(f"slice {number}: the contour encloses no pixel")
+            raise InputError(f"slice {number}: the contour encloses no pixel")
     return masks
 
 

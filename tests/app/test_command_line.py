@@ -15,14 +15,16 @@ import pytest
 import SimpleITK as sitk
 from typer.testing import CliRunner
 
-from app import command_line, follow
-from app.follow import DICOM_RESULTS, RESULTS, write_masks
-from dirnet.exports import WRITERS
-from dirnet.fields import read_displacement
-from dirnet.formats import FORMATS
+from app import command_line
+from dirnet.cine import follow
+from dirnet.cine.follow import DICOM_RESULTS, RESULTS, write_masks
+from dirnet.files.exports import WRITERS
+from dirnet.files.formats import FORMATS
+from dirnet.files.nifti import read_displacement
 from dirnet.registrar import Registrar
 from tests.dicom import edit
-from transforms.cine_files import read_cine_stack, read_drawn
+from transforms.cine_files import read_cine_stack
+from transforms.drawings import read_drawn
 from transforms.phantom import Phantom, write_scd
 
 

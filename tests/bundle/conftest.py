@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dirnet.networks import DIRNet
+from dirnet.nets.networks import DIRNet
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "dirnet"
 

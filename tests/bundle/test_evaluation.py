@@ -12,10 +12,11 @@ import pydicom
 import pytest
 import torch
 
-from dirnet.metrics import surface_scores
-from dirnet.networks import DIRNet
+from dirnet.fields.masks import surface_scores
+from dirnet.nets.networks import DIRNet
 from transforms.cine import LoadCined
-from transforms.records import read_records, records_of_split
+from transforms.records import records_of_split
+from transforms.sources import read_records
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from transforms.records import read_records
+from transforms.sources import read_records
 
 
 def _resampled(moving: Path, fixed: Path, ddf: Path) -> np.ndarray:

@@ -18,8 +18,8 @@ from monai.bundle import create_workflow
 from monai.utils import set_determinism
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dirnet.handlers import TrainingState
-from dirnet.networks import DIRNet
+from dirnet.nets.networks import DIRNet
+from dirnet.training.state import TrainingState
 from transforms.pairing import RemainingBatches
 
 SMALL = ["--batch_size", 4, "--spatial_size", "[64,64]", "--val_interval", 6]

@@ -16,8 +16,8 @@ from monai.bundle import load as load_bundle
 from monai.utils import set_determinism
 
 from app.pack import pack
-from dirnet.handlers import load_weights
-from dirnet.networks import DIRNet
+from dirnet.nets.networks import DIRNet
+from dirnet.nets.weights import load_weights
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_packed_bundle_runs_in_a_folder_of_its_own(phantom_dir, tmp_path):
         command = [sys.executable, "-E", *arguments]
         return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
 
-    assert str(root) in python("-c", "import dirnet.engines; print(dirnet.engines.__file__)")
+    assert str(root) in python("-c", "import dirnet; print(dirnet.__file__)")
     assert str(root) in python("-c", "import transforms.cine; print(transforms.cine.__file__)")
     inference = ["-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
     python(*inference, "--moving", str(frames[0]), "--fixed", str(frames[1]))

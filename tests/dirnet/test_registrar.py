@@ -10,12 +10,12 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
-from dirnet import exports
-from dirnet.images import as_image, pixels
-from dirnet.metrics import dice
-from dirnet.networks import DIRNet
+from dirnet.fields.masks import dice
+from dirnet.fields.resampling import warp
+from dirnet.files import exports
+from dirnet.files.images import as_image, pixels
+from dirnet.nets.networks import DIRNet
 from dirnet.registrar import Registrar
-from dirnet.resampling import warp
 from transforms.cine import scale_intensity
 from transforms.phantom import Phantom
 

@@ -8,9 +8,10 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from transforms.cine_files import read_cine_stack, read_drawing, read_drawn, read_masks
+from transforms.cine_files import read_cine_stack
+from transforms.drawings import read_drawing, read_drawn, read_masks
 from transforms.phantom import Phantom, write_scd
-from transforms.records import read_records
+from transforms.sources import read_records
 
 
 @pytest.fixture(scope="module")

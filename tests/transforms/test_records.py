@@ -15,8 +15,9 @@ from PIL import Image
 
 from transforms.cine import LoadCined
 from transforms.pairing import PairPhasesd
-from transforms.records import read_records, records_of_split, with_ed_and_es
+from transforms.records import records_of_split, with_ed_and_es
 from transforms.scd import scan
+from transforms.sources import read_records
 
 
 def write(folder, lists):

@@ -13,8 +13,8 @@ from PIL import Image
 
 from transforms.cine import ASSUMED_SPACING, LoadCined, rasterise, read_contour, read_mask
 from transforms.phantom import Phantom
-from transforms.records import read_records
 from transforms.scd import _read_splits, scan
+from transforms.sources import read_records
 
 DICOM_PATIENTS = {"SC-HF-I-01", "SC-HF-I-02", "SC-HF-I-04", "SC-HF-I-05", "SC-HF-I-06"}  # of ../shared/data
 

@@ -7,9 +7,10 @@ import pydicom
 import pytest
 from pydicom.sr.coding import Code
 
-from dirnet.dicom_files import write_segmentation
-from transforms.cine_files import read_cine_stack, read_drawn
-from transforms.records import read_records
+from dirnet.files.dicom import write_segmentation
+from transforms.cine_files import read_cine_stack
+from transforms.drawings import read_drawn
+from transforms.sources import read_records
 
 
 @pytest.fixture(scope="module")

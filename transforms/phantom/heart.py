@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from ..errors import InputError
 from .anatomy import Anatomy
 from .motion import Motion, direction
 
@@ -33,7 +34,7 @@ class Phantom:
 
     def __init__(self, seed: int, size: tuple[int, int] = (128, 128), phases: int = 20, slices: int = 3):
         if phases < 2 or slices < 1 or min(size) < 32:
-            raise ValueError(
+            raise InputError(
                 f"a phantom needs 2 phases, 1 slice and 32 pixels a side at least, got {phases} phases, "
                 f"{slices} slices, size {tuple(size)}"
             )
@@ -90,7 +91,7 @@ class Phantom:
         0.58 pixels: the filled contour then has the area of the mask.
         """
         if structure not in ("lumen", "epicardium"):
-            raise ValueError(f'structure must be "lumen" or "epicardium", got {structure!r}')
+            raise InputError(f'structure must be "lumen" or "epicardium", got {structure!r}')
         directions = direction(np.linspace(0, 2 * np.pi, points, endpoint=False))
         border = directions * self._anatomies[slice].outline(structure, directions)
         row, column = self._to_pixels(slice, phase, border)

@@ -11,6 +11,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from .. import scd
+from ..errors import InputError
 from .heart import Phantom
 
 SERIES = 300  # number of the short-axis cine among a patient's series
@@ -38,7 +39,7 @@ def write_scd(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not an empty folder: choose another, or empty it")
     if patients < 3:
-        raise ValueError(f"one patient in each of three splits needs 3 patients at least, got {patients}")
+        raise InputError(f"one patient in each of three splits needs 3 patients at least, got {patients}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     unfinished.mkdir()

@@ -12,7 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["cause_of", "check_flag", "check_options", "show_cause_alone"]
+from transforms.errors import InputError
+
+__all__ = ["InputError", "cause_of", "check_flag", "check_options", "show_cause_alone"]
 
 # of `python -m monai.bundle run` itself
 RUN_OPTIONS = {
@@ -61,7 +63,7 @@ def check_options(arguments: Sequence[str]) -> None:
         name = option.split("#")[0].split("::")[0]
         if name not in known | RUN_OPTIONS:
             similar = "".join(f"; is it --{close}?" for close in difflib.get_close_matches(name, known, 1))
-            raise ValueError(f"no config has the key of the option --{option}{similar}")
+            raise InputError(f"no config has the key of the option --{option}{similar}")
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -87,7 +89,7 @@ def _line(error: BaseException) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return f"\n{str(error) or 'interrupted'}"  # below the progress bar
     cause = cause_of(error)
-    return f"error: {cause}" if isinstance(cause, ValueError | OSError) else None
+    return f"error: {cause}" if isinstance(cause, InputError | OSError) else None
 
 
 def _fails_first() -> bool:
@@ -110,5 +112,5 @@ def check_flag(value: bool, name: str) -> bool:
         ValueError: when ``value`` is no bool, such as the "true" that a command line turns into a string.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False, got {value!r}")
+        raise InputError(f"{name} must be True or False, got {value!r}")
     return value

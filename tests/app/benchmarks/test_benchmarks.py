@@ -15,9 +15,9 @@ from app.benchmarks.plain import PlainNetwork, plain_dataset, plain_trainer
 from app.benchmarks.registration_peers import optimise
 from app.benchmarks.report import COLUMNS
 from app.benchmarks.spline_peers import TransposedSpline, itk_field
-from dirnet.layers import BSplineTransformer
-from dirnet.losses import RegistrationLoss, ncc
-from dirnet.networks import DIRNet
+from dirnet.nets.losses import RegistrationLoss, ncc
+from dirnet.nets.networks import DIRNet
+from dirnet.nets.splines import BSplineTransformer
 from transforms.records import records_of_split
 from transforms.scd import scan
 

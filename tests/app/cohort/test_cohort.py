@@ -18,13 +18,15 @@ import pytest
 import ray
 import torch
 
-from app import follow, terminal
+from app import terminal
 from app.cohort import __main__ as command
 from app.cohort import cluster, driver, records, summary
 from app.cohort.studies import Study, read_studies
 from app.cohort.worker import Worker
+from dirnet.cine import follow
 from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
-from transforms.cine_files import read_cine_stack, read_drawn
+from transforms.cine_files import read_cine_stack
+from transforms.drawings import read_drawn
 
 GOOD = [f"good{number}" for number in range(6)]
 

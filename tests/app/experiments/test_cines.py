@@ -17,10 +17,10 @@ from app.experiments import cines
 from app.experiments.__main__ import app
 from app.experiments.cine_scores import judge, read_patients
 from app.experiments.ways import WAYS, Follower, Way, chain
+from dirnet.fields.resampling import warp
 from dirnet.registrar import Registrar
-from dirnet.resampling import warp
 from transforms.phantom import write_scd
-from transforms.records import read_records
+from transforms.sources import read_records
 
 
 @pytest.fixture(scope="module")

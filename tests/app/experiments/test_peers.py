@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.experiments.peers import ElastixInferer, IdentityInferer
-from dirnet.resampling import warp
+from dirnet.fields.resampling import warp
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import torch
 
 from app.experiments.methods import METHODS, Workplace
 from app.experiments.table1 import check_data
-from transforms.records import SPLITS, read_records, records_of_split
+from transforms.records import SPLITS, records_of_split
+from transforms.sources import read_records
 
 ROWS = ("before", "elastix", "bl")
 

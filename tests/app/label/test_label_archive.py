@@ -14,8 +14,9 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from app.follow import write_masks
-from transforms.cine_files import read_cine_stack, read_drawn, read_masks
+from dirnet.cine.follow import write_masks
+from transforms.cine_files import read_cine_stack
+from transforms.drawings import read_drawn, read_masks
 
 requests = pytest.importorskip("requests")
 MONAILabelClient = pytest.importorskip("monailabel.client", reason="MONAI Label is not installed").MONAILabelClient

@@ -13,7 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from dirnet.registrar import Registrar
-from transforms.cine_files import read_cine_stack, read_masks
+from transforms.cine_files import read_cine_stack
+from transforms.drawings import read_masks
 
 requests = pytest.importorskip("requests")
 MONAILabelClient = pytest.importorskip("monailabel.client", reason="MONAI Label is not installed").MONAILabelClient

@@ -23,11 +23,11 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from app import command_line
-from app.follow import write_masks
 from app.viewer.access import Access
 from app.viewer.cines import Cines
 from app.viewer.contours import enclosed, outline
 from app.viewer.server import KEPT, WINDOW, make_app, serve
+from dirnet.cine.follow import write_masks
 from transforms.cine import scale_intensity
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from dirnet.cine import StrainCurves, cine_table
-from dirnet.files import write_csv
+from dirnet.files.tables import write_csv
 
 NAN = np.nan
 

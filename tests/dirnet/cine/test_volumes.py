@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dirnet.cine.volumes import areas, ventricular_function, volume_curve
-from dirnet.resampling import warp
+from dirnet.fields.resampling import warp
 from transforms.phantom import Phantom
 from transforms.phantom.motion import direction
 

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
-from ..files import write_aside
-from ..handlers.pictures import window_around
+from ..files.aside import write_aside
+from ..files.pictures import window_around
 
 __all__ = ["curve_figure", "save_animation"]
 
@@ -36,7 +36,7 @@ def curve_figure(
 ) -> Figure:
     """Curves over the cycle with end-diastole (ED) and end-systole (ES) marked, of a single curve with their values.
 
-    To write it, :func:`dirnet.handlers.save_picture`.
+    To write it, :func:`dirnet.files.pictures.save_picture`.
 
     Args:
         curves: (T,) values by name, such as of each slice; nan leaves a gap.

@@ -8,9 +8,10 @@ length that becomes s times as long it is (s² − 1) / 2: a shortening by 20 %,
 programs show as a rule, reads −18 %, a lengthening by 40 % reads +48 %.
 
 The fields pull back: they give where a pixel of frame t lies on the annotated frame, so their own gradient is
-F⁻¹, at that pixel of frame t. One inversion (:func:`dirnet.composition.invert`) tells where on frame t each piece of
-the wall lies, and F is the inverse of the gradient found there. (The other way, Euler-Almansi strain by the fields as
-they are, needs no inversion, but measures on each frame other pixels, in other directions, against the length after.)
+F⁻¹, at that pixel of frame t. One inversion (:func:`dirnet.fields.composition.invert`) tells where on frame t each
+piece of the wall lies, and F is the inverse of the gradient found there. (The other way, Euler-Almansi strain by the
+fields as they are, needs no inversion, but measures on each frame other pixels, in other directions, against the length
+after.)
 
 What it cannot mean:
 
@@ -37,8 +38,8 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from ..composition import invert
-from ..resampling import sample, warp
+from ..fields.composition import invert
+from ..fields.resampling import sample, warp
 from .volumes import check_spacing
 
 __all__ = ["StrainCurves", "myocardial_ring", "strain_curves"]

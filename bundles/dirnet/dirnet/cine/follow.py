@@ -1,0 +1,197 @@
+"""What was drawn on one frame of a whole cine, on all of them: masks, volumes, strain, and their files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from transforms.cine import scale_intensity
+from transforms.cine_files import CineStack
+
+from ..errors import InputError
+from ..files.aside import write_aside, write_set_aside
+from ..files.dicom import write_segmentation
+from ..files.pictures import save_picture
+from ..files.tables import write_csv
+from ..registrar import Registrar
+from ..registration import Propagation
+from . import (
+    StrainCurves,
+    VentricularFunction,
+    VolumeCurve,
+    areas,
+    cine_table,
+    curve_figure,
+    save_animation,
+    strain_curves,
+    ventricular_function,
+    volume_curve,
+)
+
+__all__ = ["DICOM_RESULTS", "RESULTS", "Followed", "follow", "save", "write_masks"]
+
+RESULTS = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")
+DICOM_RESULTS = ("segmentation.dcm",)  # of a cine from DICOM files
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A left ventricle's lumen through a cycle.
+
+    Attributes:
+        cine: as it was read.
+        frame: on which it was drawn.
+        slices: by number, those on which it was drawn.
+        masks: (S, T, H, W) bool; empty on the other slices.
+        areas: (S, T) mm², nan on the other slices; 0 where the lumen has closed.
+        volume: over the cycle; None where the distance between slices is unknown.
+        function: by the volume, or without one by the area of all slices together: then its frames alone hold.
+        strains: by number of the slice, in %, from end-diastole.
+    """
+
+    cine: CineStack
+    frame: int
+    slices: dict[int, Propagation]
+    masks: np.ndarray
+    areas: np.ndarray
+    volume: VolumeCurve | None
+    function: VentricularFunction
+    strains: dict[int, StrainCurves]
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What the cycle says, for a table or a report; None for what could not be measured."""
+        function = {key: _number(value) for key, value in dataclasses.asdict(self.function).items()}
+        numbers: dict[str, Any] = {
+            "drawn_on_frame": self.frame,
+            "slices": len(self.masks),
+            "slices_drawn": len(self.slices),
+            "end_diastolic_frame": function["ed"],
+            "end_systolic_frame": function["es"],
+        }
+        names = {
+            "edv": "end_diastolic_volume_ml",
+            "esv": "end_systolic_volume_ml",
+            "stroke_volume": "stroke_volume_ml",
+            "ejection_fraction": "ejection_fraction_percent",
+        }
+        for key, name in names.items():
+            numbers[name] = function[key] if self.volume is not None else None
+        for name in ("circumferential", "radial"):
+            curve = self.mean_strain(name)
+            peak = curve[np.nanargmax(np.abs(curve))] if np.isfinite(curve).any() else np.nan
+            numbers[f"peak_{name}_strain_percent"] = _number(peak)
+        folded = max(float(result.folded_percent.max()) for result in self.slices.values())
+        numbers["folded_percent"] = round(folded, 4)
+        return numbers
+
+    def mean_strain(self, name: str) -> np.ndarray:
+        """Mean ``"circumferential"`` or ``"radial"`` strain over the slices that have one, (T,) in %; nan where none
+        has."""
+        curves = np.stack([getattr(strain, name) for strain in self.strains.values()])
+        known = np.isfinite(curves)
+        return np.where(known, curves, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+
+
+def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int) -> Followed:
+    """Follow what was drawn on one frame, slice by slice.
+
+    Args:
+        registrar: that registers the frames.
+        cine: of S slices.
+        drawn: (S, H, W) bool; slices without are passed over.
+        frame: on which it was drawn, from 0.
+
+    Raises:
+        ValueError: when there is no such frame, or nothing is drawn.
+    """
+    slices = {
+        number: registrar.propagate(cine.images[number], mask, frame) for number, mask in enumerate(drawn) if mask.any()
+    }
+    if not slices:
+        raise InputError("nothing is drawn on any slice")
+    masks = np.zeros(cine.images.shape, bool)
+    area = np.full(masks.shape[:2], np.nan)
+    for number, result in slices.items():
+        masks[number] = result.masks
+        area[number] = np.nan_to_num(areas(result.masks, cine.spacing))  # empty where drawn before: it has closed
+    volume = volume_curve(area, distance=cine.distance) if cine.distance else None
+    function = ventricular_function(np.nansum(area, 0) if volume is None else volume.ml)
+    ed = frame if function.ed is None else function.ed
+    strains = {number: strain_curves(result.ddf, drawn[number], cine.spacing, ed) for number, result in slices.items()}
+    return Followed(cine, frame, slices, masks, area, volume, function, strains)
+
+
+def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
+    """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, three slices as animation; of a cine from
+    DICOM files a DICOM Segmentation too. All files appear, or none.
+
+    Raises:
+        FileExistsError: before anything is written, when one of the files exists and may not be replaced.
+    """
+    results = RESULTS + DICOM_RESULTS if followed.cine.files else RESULTS
+    names = {result: f"{name}_{result}" for result in results}
+    with write_set_aside(folder, names.values(), overwrite) as aside:
+        _write(followed, {result: aside / name for result, name in names.items()})
+    return [folder / name for name in names.values()]
+
+
+def _write(followed: Followed, paths: dict[str, Path]) -> None:
+    """Each result to its path."""
+    cine, function = followed.cine, followed.function
+    if cine.files:  # first: the one that can be refused
+        write_segmentation(paths["segmentation.dcm"], followed.masks, cine.files)
+    write_masks(paths["masks.nii.gz"], followed.masks, cine)
+    drawn_areas = {number: followed.areas[number] for number in followed.slices}
+    ml = None if followed.volume is None else followed.volume.ml
+    write_csv(paths["cycle.csv"], cine_table(drawn_areas, ml, followed.strains, cine.times))
+    paths["numbers.json"].write_text(json.dumps(followed.numbers, indent=1) + "\n")
+    if ml is not None:
+        figure = curve_figure({"LV volume": ml}, "LV volume", "ml", function.ed, function.es, cine.times)
+    else:
+        curves = {f"slice {number}": area / 100 for number, area in drawn_areas.items()}
+        figure = curve_figure(curves, "lumen area", "cm²", function.ed, function.es, cine.times)
+    save_picture(figure, paths["cycle.png"])
+    strain = {name: followed.mean_strain(name) for name in ("circumferential", "radial")}
+    save_picture(curve_figure(strain, "mean strain", "%", function.ed, function.es, cine.times), paths["strain.png"])
+    drawn = list(followed.slices)
+    shown = list(dict.fromkeys([drawn[0], drawn[len(drawn) // 2], drawn[-1]]))  # the errors are at base and apex
+    frame_ms = max(20.0, float(np.diff(cine.times).mean())) if cine.times is not None else 50.0
+    images = np.stack([scale_intensity(cine.images[number]) for number in shown])
+    titles = [f"slice {number}" for number in shown]
+    save_animation(paths["cine.gif"], images, followed.masks[shown], followed.frame, frame_ms, titles)
+
+
+def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
+    """Write masks (S, T, H, W) of a cine as NIfTI, 0 and 1: in the layout of the cine's own file where that is NIfTI,
+    else (x, y, slice, time) at the slices' place, as if they lay equally far apart.
+
+    The file appears whole or not at all.
+    """
+    array = masks.astype(np.uint8).transpose(1, 0, 2, 3)
+    if cine.source is not None:
+        image = sitk.GetImageFromArray(array if cine.source.GetDimension() == 4 else array[:, 0], isVector=False)
+        image.CopyInformation(cine.source)
+    else:
+        image = sitk.GetImageFromArray(array, isVector=False)
+        first, times = cine.grids[0], cine.times
+        direction = np.eye(4)
+        direction[:3, :3] = np.reshape(first.GetDirection(), (3, 3))
+        step = float(np.diff(times).mean()) if times is not None else 1000.0  # ms; NIfTI has seconds
+        image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step / 1000))
+        image.SetOrigin((*first.GetOrigin(), 0.0))
+        image.SetDirection(direction.ravel().tolist())
+    with write_aside(path) as aside:
+        sitk.WriteImage(image, str(aside), useCompression=True)
+
+
+def _number(value: float | int | None) -> float | int | None:
+    if value is None or isinstance(value, int | np.integer):
+        return None if value is None else int(value)
+    return None if np.isnan(value) else round(float(value), 2)

@@ -1,0 +1,1 @@
+"""Displacement fields and masks: warp, compose, invert, folds, overlap. Torch and NumPy alone."""

@@ -1,0 +1,200 @@
+"""A left ventricle's lumen through a cine as DICOM Segmentation (PS3.3 A.51, C.8.20)."""
+
+# On pydicom alone: highdicom refuses images at one place, as a cine's frames are (its issue 369), and malformed dates.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from pydicom import config
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import SegmentationStorage, generate_uid
+from pydicom.valuerep import format_number_as_ds
+
+from transforms.grids import slice_grid
+
+from ...errors import InputError
+from .objects import (
+    GEOMETRY,
+    LOSSY,
+    check_images,
+    code,
+    copy_elements,
+    fill_empty,
+    maker,
+    new_object,
+    read_header,
+    refer,
+    reference,
+    warn_of_malformed,
+    write_objects,
+)
+
+__all__ = ["write_segmentation"]
+
+# Attributes by which frames are told apart, each in its functional group
+DIMENSIONS = {
+    "ReferencedSegmentNumber": "SegmentIdentificationSequence",
+    "ImagePositionPatient": "PlanePositionSequence",
+    "TemporalPositionIndex": "FrameContentSequence",
+}
+
+
+@config.disable_value_validation()  # its warnings quote the values, which may be a patient's
+def write_segmentation(path: str | Path, masks: np.ndarray, files: Sequence[Sequence[str | Path]]) -> None:
+    """Write the lumen of a left ventricle, drawn on one frame of a cine and followed through it, as one segment.
+
+    Each frame of the object refers to the image that it was made of. Frames are told apart by place and time
+    (C.7.6.17): a cine's have one place. Those without lumen are left out, as highdicom does. The object joins the
+    cine's study in a new series of modality SEG, in the frame of reference of the first image, which is the cine's
+    unless an anonymiser gave each image its own. The file appears whole or not at all; one that exists is replaced.
+
+    Args:
+        path: where to write.
+        masks: (S, T, H, W) bool, by slice and frame.
+        files: the DICOM file of each slice and frame, S lists of T, as :class:`transforms.cine_files.CineStack` has
+            them. Those of frames without lumen are not read.
+
+    Raises:
+        FileNotFoundError: when a file does not exist.
+        ValueError: when numbers or sizes of masks and files differ; no frame has a lumen; a file is not DICOM of one
+            frame, or lacks its place in space; or they belong to several patients or studies, or are not parallel and
+            of one pixel size.
+    """
+    masks = np.asarray(masks, bool)
+    if masks.ndim != 4 or [len(frames) for frames in files] != [masks.shape[1]] * masks.shape[0]:
+        raise InputError(
+            f"expected masks (S, T, H, W) and S lists of T files, got {masks.shape} and {len(files)} lists of "
+            f"{', '.join(str(n) for n in sorted({len(frames) for frames in files}))} files"
+        )
+    marked = np.argwhere(masks.any((2, 3)))  # by slice, then time
+    if not len(marked):
+        raise InputError("expected a lumen on one frame at least, found none")
+    headers = [read_header(files[number][time], GEOMETRY) for number, time in marked]
+    check_images(headers, masks.shape[2:], "mask", same=("PatientID", "StudyInstanceUID"))
+    _check_parallel(headers)
+
+    new = new_object(SegmentationStorage, headers[0], datetime.now())
+    new.Modality = "SEG"
+    new.SeriesInstanceUID = generate_uid(prefix=None)
+    new.SeriesNumber = 1000  # type 1; above those of most scanners
+    new.SeriesDescription = "DIRNet: left ventricle lumen"
+    new.update(maker())
+    new.DeviceSerialNumber = "none"  # type 1, though software has none
+    new.BodyPartExamined = "HEART"
+    new.InstanceNumber = 1
+    new.ContentLabel = "LV_LUMEN"
+    new.ContentDescription = "Left ventricle lumen through the heart cycle"
+    new.ContentCreatorName = ""
+    if not new.get("FrameOfReferenceUID"):
+        new.FrameOfReferenceUID = generate_uid(prefix=None)  # places need one; not known to be that of any other image
+    new.SegmentSequence = [_segment()]
+    new.SegmentsOverlap = "NO"
+    _fill_pixels(new, masks[tuple(marked.T)])
+    _keep_loss(new, headers)
+    _fill_groups(new, headers, marked)
+    refer(new, headers)
+    fill_empty(new)
+    warn_of_malformed(headers)
+    write_objects([new], [Path(path)])
+
+
+def _check_parallel(headers: Sequence[FileDataset]) -> None:
+    first = headers[0]
+    for header in headers:
+        for keyword in ("ImageOrientationPatient", "PixelSpacing"):
+            if not np.allclose(
+                np.array(header[keyword].value, float), np.array(first[keyword].value, float), atol=1e-3
+            ):
+                raise InputError(
+                    f"{header.filename}: {keyword} differs from that of {first.filename}; expected parallel slices of "
+                    "one pixel size"
+                )
+
+
+def _segment() -> Dataset:
+    equipment = maker()
+    algorithm = Dataset()
+    algorithm.AlgorithmFamilyCodeSequence = code("123110", "Artificial Intelligence")  # CID 7162
+    algorithm.AlgorithmName = equipment.ManufacturerModelName
+    algorithm.AlgorithmVersion = equipment.SoftwareVersions
+    segment = Dataset()
+    segment.SegmentNumber = 1
+    segment.SegmentLabel = "Left ventricle lumen"
+    segment.SegmentDescription = "Drawn on one frame, followed through the others by deformable registration"
+    segment.SegmentAlgorithmType = "SEMIAUTOMATIC"
+    segment.SegmentAlgorithmName = equipment.ManufacturerModelName
+    segment.SegmentationAlgorithmIdentificationSequence = [algorithm]
+    segment.SegmentedPropertyCategoryCodeSequence = code("91723000", "Anatomical Structure", "SCT")  # CID 7150
+    # CID 7152; DICOM's lists have no code of the lumen alone
+    segment.SegmentedPropertyTypeCodeSequence = code("87878005", "Left ventricle", "SCT")
+    return segment
+
+
+def _fill_pixels(new: Dataset, frames: np.ndarray) -> None:
+    """Frames (N, H, W) at one bit a pixel, without gap between them (PS3.5 8.1.1)."""
+    new.ImageType = ["DERIVED", "PRIMARY"]
+    new.SegmentationType = "BINARY"
+    new.NumberOfFrames, new.Rows, new.Columns = frames.shape
+    new.SamplesPerPixel, new.PhotometricInterpretation, new.PixelRepresentation = 1, "MONOCHROME2", 0
+    new.BitsAllocated, new.BitsStored, new.HighBit = 1, 1, 0
+    packed = np.packbits(frames, bitorder="little").tobytes()
+    new.PixelData = packed + bytes(len(packed) % 2)
+
+
+def _keep_loss(new: Dataset, headers: Sequence[FileDataset]) -> None:
+    """Made of an image once lossy, it is so too (C.8.20.2.2)."""
+    new.LossyImageCompression = "00"
+    for header in headers:
+        if header.get("LossyImageCompression") == "01":
+            copy_elements(header, new, LOSSY)
+            break
+
+
+def _fill_groups(new: Dataset, headers: Sequence[FileDataset], marked: np.ndarray) -> None:
+    """Functional groups (A.51.5) and dimensions of frames of the given slices and times, (N, 2)."""
+    organization = Dataset()
+    organization.DimensionOrganizationUID = generate_uid(prefix=None)
+    new.DimensionOrganizationSequence = [organization]
+    new.DimensionIndexSequence = []
+    for keyword, group in DIMENSIONS.items():
+        dimension = Dataset()
+        dimension.DimensionOrganizationUID = organization.DimensionOrganizationUID
+        dimension.DimensionIndexPointer = tag_for_keyword(keyword)
+        dimension.FunctionalGroupPointer = tag_for_keyword(group)
+        dimension.DimensionDescriptionLabel = keyword
+        new.DimensionIndexSequence.append(dimension)
+    orientation, measures, shared = Dataset(), Dataset(), Dataset()
+    copy_elements(headers[0], orientation, ["ImageOrientationPatient"])
+    copy_elements(headers[0], measures, ["PixelSpacing", "SliceThickness", "SpacingBetweenSlices"])
+    if not measures.get("SliceThickness"):  # type 1C: as it is taken to be where it is unknown
+        measures.SliceThickness = format_number_as_ds(slice_grid(headers[0], headers[0].filename).GetSpacing()[2])
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    new.SharedFunctionalGroupsSequence = [shared]
+    # counted from 1 without gaps, though a slice or a time may have no lumen
+    places, times = (np.unique(column, return_inverse=True)[1] + 1 for column in marked.T)
+    new.PerFrameFunctionalGroupsSequence = [
+        _frame(header, int(place), int(time)) for header, place, time in zip(headers, places, times, strict=True)
+    ]
+
+
+def _frame(header: FileDataset, place: int, time: int) -> Dataset:
+    segment, position, content, derivation, frame = (Dataset() for _ in range(5))
+    segment.ReferencedSegmentNumber = 1
+    copy_elements(header, position, ["ImagePositionPatient"])
+    content.DimensionIndexValues = [segment.ReferencedSegmentNumber, place, time]
+    content.TemporalPositionIndex = time
+    source = reference(header)
+    source.PurposeOfReferenceCodeSequence = code("121322", "Source image for image processing operation")  # CID 7202
+    source.SpatialLocationsPreserved = "YES"
+    derivation.SourceImageSequence = [source]
+    derivation.DerivationCodeSequence = code("113076", "Segmentation")  # CID 7203
+    frame.SegmentIdentificationSequence = [segment]
+    frame.PlanePositionSequence = [position]
+    frame.FrameContentSequence = [content]
+    frame.DerivationImageSequence = [derivation]
+    return frame

@@ -1,0 +1,122 @@
+"""A registration to the files that other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pydicom.misc
+import SimpleITK as sitk
+import torch
+
+from transforms.cine import scale_intensity
+
+from ..errors import InputError
+from ..fields.resampling import warp
+from ..nets.splines import BSplineTransformer
+from .aside import write_aside, write_set_aside
+from .dicom import write_deformable_registration, write_derived_series
+from .formats import FORMATS
+from .images import pixels
+from .itk import bspline_transform, displacement_transform, write_transform
+from .nifti import write_displacement
+from .pictures import picture, save_picture
+
+if TYPE_CHECKING:
+    from ..registration import Registration
+
+__all__ = ["save_registration"]
+
+
+def save_registration(
+    registration: Registration, folder: str | Path, name: str, formats: Sequence[str], overwrite: bool = False
+) -> list[Path]:
+    """Write a registration as ``<name>_…`` in each of some formats: all files or none.
+
+    ========= =========================================================================================================
+    nifti     ``_warped.nii.gz``, moving image on the fixed one's grid; ``_ddf.nii.gz``, the field in mm (ITK's, LPS)
+    itk       ``_transform.h5``: the exact B-spline for ``sitk.ReadTransform``; of a thin-plate spline, its field
+    numpy     ``_ddf.npy``: the field (2, H, W) in pixels, (row, column)
+    dicom     ``_warped.dcm``, a derived image in the fixed one's study; ``_registration.dcm``, a Deformable Spatial
+              Registration; both images must be DICOM files
+    picture   ``_overview.png``: fixed, moving, warped, differences and the warped grid
+    ========= =========================================================================================================
+
+    Returns:
+        the paths that were written.
+
+    Raises:
+        ValueError: when there is no such format, or an image has no DICOM file or no place in space, but needs one.
+        FileExistsError: before anything is written, when one of the files exists and may not be replaced.
+    """
+    unknown = [form for form in formats if form not in FORMATS]
+    if unknown:
+        raise InputError(f"formats must be some of {', '.join(FORMATS)}; got {', '.join(unknown)}")
+    if "dicom" in formats:
+        _check_dicom(registration)
+    files = {form: [f"{name}_{part}" for part in FORMATS[form]] for form in formats}
+    names = [file for written in files.values() for file in written]
+    with write_set_aside(folder, names, overwrite) as aside:
+        for form, written in files.items():
+            WRITERS[form](registration, *(aside / file for file in written))
+    return [Path(folder) / file for file in names]
+
+
+def _check_dicom(registration: Registration) -> None:
+    for role, file in (("moving", registration.moving_file), ("fixed", registration.fixed_file)):
+        if file is None or not pydicom.misc.is_dicom(file):
+            raise InputError(
+                "the format dicom names both images and keeps their study; "
+                f"{role} is no DICOM file: {file or 'an array'}"
+            )
+
+
+def _nifti(registration: Registration, warped: Path, field: Path) -> None:
+    # the field first: it is the one that an image's geometry can rule out
+    write_displacement(field, registration.ddf, registration.fixed, registration.moving)
+    with write_aside(warped) as path:
+        sitk.WriteImage(registration.warped_image, str(path))
+
+
+def _itk(registration: Registration, path: Path) -> None:
+    spline, images = registration.spline, (registration.fixed, registration.moving)
+    if isinstance(spline, BSplineTransformer):
+        points = registration.control_points
+        transform = bspline_transform(points, spline.spacing, *images, order=spline.order, boundary=spline.boundary)
+    else:
+        transform = displacement_transform(registration.ddf, *images)
+    write_transform(path, transform)
+
+
+def _numpy(registration: Registration, path: Path) -> None:
+    with write_aside(path) as aside:
+        np.save(aside, registration.ddf)
+
+
+def _dicom(registration: Registration, warped: Path, field: Path) -> None:
+    files = registration.fixed_file, registration.moving_file
+    objects = (
+        (write_deformable_registration, field, registration.ddf),
+        (write_derived_series, warped, registration.warped),
+    )
+    for write, path, content in objects:
+        write(path, content, *files)  # the same line for both: Python shows a warning once a line
+
+
+def _picture(registration: Registration, path: Path) -> None:
+    # each by its own scale, as the network sees them: two files need not be on one
+    moving, fixed = (scale_intensity(pixels(image)) for image in (registration.moving, registration.fixed))
+    warped = warp(torch.from_numpy(moving)[None, None], torch.from_numpy(registration.ddf)[None])[0, 0].numpy()
+    row = {"moving": moving, "fixed": fixed, "warped": warped, "ddf": registration.ddf}
+    save_picture(picture([row]), path)
+
+
+WRITERS: dict[str, Callable[..., None]] = {
+    "nifti": _nifti,
+    "picture": _picture,
+    "itk": _itk,
+    "numpy": _numpy,
+    "dicom": _dicom,
+}

@@ -1,0 +1,85 @@
+"""Displacement fields: do they fold, and how they enter and leave files.
+
+Inside the project a dense displacement field (DDF) has shape (B, dims, H, W[, D]), components in array order
+(row, column[, depth]), is in pixels of the fixed grid and pulls back: ``warped(x) = moving(x + ddf(x))``.
+Outside, it is what ITK takes for one: a vector image on the fixed image's grid, in mm, LPS, components
+x, y[, z], pulling back too. There, component k of a DDF goes with array axis k of ``sitk.GetArrayFromImage``,
+whose axes run opposite to SimpleITK's indices: array[row, column] is image[column, row], and
+array[slice, row, column] is image[column, row, slice].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from torch import Tensor
+
+from ..errors import InputError
+from .aside import write_aside
+from .itk import ddf_from_image, displacement_image, is_slice
+
+__all__ = ["read_displacement", "write_displacement"]
+
+_NOTE = "displacement in mm, LPS"
+_NOTE_SLICE = _NOTE + "; one slice, stored twice"
+
+
+def write_displacement(
+    path: str | Path, ddf: Tensor | np.ndarray, fixed: sitk.Image, moving: sitk.Image | None = None
+) -> None:
+    """Write one DDF as a displacement field in NIfTI (.nii or .nii.gz), float32.
+
+    Arguments as in :func:`displacement_image`. To apply the file in SimpleITK::
+
+        transform = sitk.DisplacementFieldTransform(sitk.ReadImage(path, sitk.sitkVectorFloat64))
+        warped = sitk.Resample(moving, fixed, transform, sitk.sitkLinear)
+
+    That equals the warp by pixels wherever ``x + ddf(x)`` lies in the moving image; beyond it MONAI's
+    ``Warp`` can repeat the border, where ``sitk.Resample`` fills with 0.
+
+    The file is as ITK writes it: array (W, H, D, 1, dims), intent code 1007 (vector). Its vectors are LPS,
+    and neither ITK nor nibabel turns them, while the affine that nibabel shows is RAS as in every NIfTI:
+    readers that think in RAS negate the first two components. (Under intent 1006 ITK takes vectors for RAS;
+    SimpleITK reads such files but cannot write them.) A 3-D image of one slice is stored as two equal slices,
+    because ITK would read a lone one back as 2-D, without its place in space; the header's ``descrip``
+    says so.
+
+    The file appears whole or not at all.
+
+    Raises:
+        ValueError: as :func:`displacement_image`; when ``path`` is not named .nii or .nii.gz; when the axes
+            of ``fixed`` are not orthonormal, which NIfTI cannot hold.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise InputError(f"expected a path that ends in .nii or .nii.gz, got {path}")
+    axes = np.reshape(fixed.GetDirection(), (fixed.GetDimension(), -1))
+    if not np.allclose(axes.T @ axes, np.eye(len(axes)), atol=1e-4):
+        raise InputError(
+            f"the axes of the fixed image are not orthonormal: {fixed.GetDirection()}; "
+            "a slice cut from a tilted volume has to stay 3-D: volume[:, :, k:k+1]"
+        )
+    image = sitk.Cast(displacement_image(ddf, fixed, moving), sitk.sitkVectorFloat32)
+    note = _NOTE
+    if is_slice(fixed):
+        image, note = sitk.ZeroFluxNeumannPad(image, [0, 0, 0], [0, 0, 1]), _NOTE_SLICE
+    image.SetMetaData("ITK_FileNotes", note)
+    with write_aside(path) as aside:
+        sitk.WriteImage(image, str(aside))
+
+
+def read_displacement(path: str | Path, moving: sitk.Image | None = None) -> np.ndarray:
+    """Read a displacement field file, by :func:`write_displacement` or another program, as a DDF in pixels.
+
+    ``moving``, result and errors as in :func:`ddf_from_image`, with the path named; SimpleITK's RuntimeError
+    when the file is missing or not an image.
+    """
+    image = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
+    if image.HasMetaDataKey("ITK_FileNotes") and image.GetMetaData("ITK_FileNotes") == _NOTE_SLICE:
+        image = image[:, :, :1]
+    try:
+        return ddf_from_image(image, moving)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error

@@ -1,0 +1,80 @@
+"""Pictures of registrations: fixed, moving, warped, differences and the warped grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .aside import write_aside
+
+__all__ = ["picture", "save_picture", "window_around"]
+
+
+def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
+    """One row a registration: fixed, moving, warped, fixed - moving, fixed - warped, and the warped grid.
+
+    Args:
+        rows: dictionaries of arrays (H, W) ``fixed``, ``moving``, ``warped``, ``ddf`` (2, H, W), and optionally the
+            masks ``fixed_lumen``, ``moving_lumen`` and ``warped_lumen``, drawn as contours, and a ``title``.
+        crop: side in pixels of the square around the fixed lumen that is shown, where there is one.
+    """
+    headings = ("fixed", "moving", "warped", "fixed − moving", "fixed − warped", "warped grid")
+    figure = Figure(figsize=(2.2 * len(headings), 2.3 * len(rows) + 0.3), layout="constrained")
+    axes = figure.subplots(len(rows), len(headings), squeeze=False)
+    for line, row in zip(axes, rows, strict=True):
+        fixed, moving, warped = row["fixed"], row["moving"], row["warped"]
+        shown = window_around(row.get("fixed_lumen"), fixed.shape, crop)
+        white = max(np.percentile(fixed[shown], 99.5), np.percentile(moving[shown], 99.5), 1e-3)
+        for ax, image in zip(line, (fixed, moving, warped), strict=False):
+            ax.imshow(image, cmap="gray", vmin=0, vmax=white)
+        for ax, image in zip(line[3:], (moving, warped), strict=False):
+            ax.imshow(fixed - image, cmap="RdBu_r", vmin=-white, vmax=white)
+        line[5].imshow(fixed, cmap="gray", vmin=0, vmax=white, alpha=0.5)
+        _draw_grid(line[5], row["ddf"])
+        _draw_contours(line, row)
+        for ax in line:
+            ax.set(xlim=(shown[1].start - 0.5, shown[1].stop - 0.5), xticks=[])
+            ax.set(ylim=(shown[0].stop - 0.5, shown[0].start - 0.5), yticks=[])
+        line[0].set_ylabel(row.get("title", ""), fontsize=8)
+    for ax, heading in zip(axes[0], headings, strict=True):
+        ax.set_title(heading, fontsize=9)
+    return figure
+
+
+def save_picture(figure: Figure, path: str | Path, dpi: int = 110) -> None:
+    """Write a figure to a PNG file, whole or not at all."""
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=dpi)
+
+
+def _draw_grid(ax: Any, ddf: np.ndarray, step: int = 8) -> None:
+    """Lines of the fixed grid where the field takes them in the moving image."""
+    rows, columns = np.meshgrid(*map(np.arange, ddf.shape[1:]), indexing="ij")
+    rows, columns = rows + ddf[0], columns + ddf[1]
+    ax.plot(columns[::step].T, rows[::step].T, color="#0072B2", linewidth=0.6)
+    ax.plot(columns[:, ::step], rows[:, ::step], color="#0072B2", linewidth=0.6)
+
+
+def _draw_contours(line: Any, row: dict[str, Any]) -> None:
+    """Fixed lumen in yellow on every image, moving or warped lumen in blue on its own."""
+    shown = ((0, None), (1, "moving_lumen"), (2, "warped_lumen"))
+    for column, own in shown:
+        for name, colour in (("fixed_lumen", "#F0E442"), (own, "#56B4E9")):
+            if name in row and row[name].any():
+                line[column].contour(row[name], levels=[0.5], colors=colour, linewidths=0.9)
+
+
+def window_around(mask: np.ndarray | None, shape: Sequence[int], crop: int | None) -> tuple[slice, ...]:
+    """Rows and columns of a square of side ``crop`` around a mask (H, W), cut to the image's ``shape``; the whole image
+    without either."""
+    if crop is None or mask is None or not mask.any():
+        return tuple(slice(0, n) for n in shape)
+    starts = [
+        int(np.clip(where.mean() - crop / 2, 0, max(0, n - crop)))
+        for where, n in zip(np.nonzero(mask), shape, strict=True)
+    ]
+    return tuple(slice(start, min(start + crop, n)) for start, n in zip(starts, shape, strict=True))

@@ -1,0 +1,99 @@
+"""A network made ready to register: normalisation folded in and, on a CPU, layers fused."""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from ..speed.cpu import at_once, fuse, fusion_works
+from .networks import DIRNet
+
+__all__ = ["FusedDIRNet", "bfloat16_pays", "for_inference", "predict"]
+
+SIZES = 64  # whose programs are kept
+
+
+def for_inference(network: DIRNet, device: torch.device | str, amp: bool) -> DIRNet | FusedDIRNet:
+    """A copy that registers sooner, for inference alone: its weights are those of no checkpoint.
+
+    Args:
+        network: a trained one.
+        device: where it is to compute.
+        amp: whether its layers are to compute in bfloat16.
+    """
+    memory_format = torch.channels_last if network.spatial_dims == 2 else torch.channels_last_3d
+    folded = network.fold_normalization().to(device, memory_format=memory_format).requires_grad_(False)
+    # in 3-D torch has no pooling in bfloat16 on a CPU
+    return FusedDIRNet(folded, amp) if network.spatial_dims == 2 and fusion_works(device) else folded
+
+
+class FusedDIRNet(nn.Module):
+    """A folded 2-D :class:`~dirnet.nets.networks.DIRNet` on a CPU whose activations stay in its cache: oneDNN computes
+    a convolution with its ELU at once, and pairs go through the layers one by one.
+
+    A program is made for each image size when it is first seen, which takes about 0.1 s, and those of the last 64 are
+    kept. A pair's field is the same in whatever batch it comes. Always in eval mode; no gradients.
+
+    Args:
+        network: folded; channels last.
+        amp: whether its layers compute in bfloat16, whatever the autocast around it.
+    """
+
+    def __init__(self, network: DIRNet, amp: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.transformer = network.transformer
+        self.definition = network.definition
+        self.dtype = torch.bfloat16 if amp else torch.float32
+        self._layers = copy.deepcopy(network.regressor).to(self.dtype)
+        self._program = functools.lru_cache(SIZES)(self._make_program)
+        self.eval()
+
+    def train(self, mode: bool = True) -> FusedDIRNet:
+        return super().train(False)
+
+    @torch.no_grad()
+    def control_points(self, pair: Tensor) -> Tensor:
+        """As :meth:`DIRNet.control_points <dirnet.nets.networks.DIRNet.control_points>`."""
+        pair = self.network.padded(pair).to(self.dtype).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", enabled=False):
+            program = self._program(*pair.shape[2:])
+            return torch.cat([program(one) for one in pair.split(1)]).float()
+
+    def forward(self, pair: Tensor) -> Tensor:
+        return self.transformer(self.control_points(pair), list(pair.shape[2:]))
+
+    def _make_program(self, *size: int) -> torch.jit.ScriptModule:
+        pair = torch.zeros(1, 2, *size, dtype=self.dtype, device="cpu").contiguous(memory_format=torch.channels_last)
+        return fuse(self._layers, [pair])
+
+
+ACTIVATIONS = 2**20  # pixels of pairs whose activations a CPU's cache still helps with
+
+
+def bfloat16_pays(device: torch.device | str) -> bool:
+    """Whether the device computes in bfloat16, rather than emulating it."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def predict(network: nn.Module, pairs: Tensor, amp: bool) -> Tensor:
+    """Control points of pairs (B, 2, H, W[, D]) by a :class:`~dirnet.nets.networks.DIRNet`.
+
+    Without gradients a CPU takes a few pairs at a time, for whose activations its cache is large enough.
+
+    Args:
+        network: in eval mode, unless gradients are wanted.
+        pairs: on the network's device.
+        amp: whether its layers compute in bfloat16.
+    """
+    whole = pairs.device.type != "cpu" or torch.is_grad_enabled()
+    number = at_once(pairs, ACTIVATIONS)
+    with torch.autocast(pairs.device.type, torch.bfloat16, enabled=amp):
+        if whole or len(pairs) <= number:
+            return network.control_points(pairs)
+        return torch.cat([network.control_points(part) for part in pairs.split(number)])

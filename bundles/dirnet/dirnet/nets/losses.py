@@ -1,0 +1,95 @@
+"""Similarity and regularity."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..fields.jacobian import jacobian_determinant
+from ..speed.cpu import FIELD, at_once
+
+__all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "ncc"]
+
+
+def ncc(image: Tensor, target: Tensor) -> Tensor:
+    """Normalised cross-correlation of each image with its target: (B, ...), (B, ...) -> (B,), in [-1, 1].
+
+    Centred first and in float32, also under autocast; the variances are held off zero, so that a constant image
+    scores 0 with a finite gradient.
+
+    Raises:
+        ValueError: when the shapes differ.
+    """
+    if image.shape != target.shape:
+        raise ValueError(f"image {list(image.shape)} and target {list(target.shape)} differ in shape")
+    with torch.autocast(image.device.type, enabled=False):
+        a, b = image.flatten(1).float(), target.flatten(1).float()
+        a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+        floor = 1e-6 * a.shape[1]  # a standard deviation of 0.001 where images span [0, 1]
+        norm = (a.square().sum(1).clamp_min(floor) * b.square().sum(1).clamp_min(floor)).sqrt()
+        return (a * b).sum(1) / norm
+
+
+class NCCLoss(nn.Module):
+    """Minus the mean over the batch of :func:`ncc`."""
+
+    def forward(self, image: Tensor, target: Tensor) -> Tensor:
+        return -ncc(image, target).mean()
+
+
+class FoldingLoss(nn.Module):
+    """How far, on average, a field's Jacobian determinant falls below ``margin``.
+
+    Zero for a field that squeezes no region to less than ``margin`` of its area: unlike an energy of bending it leaves
+    large motion alone and works on folds, and on what is about to become one.
+
+    Args:
+        margin: determinant below which a pixel counts; above 0, to hold in images not seen in training too.
+    """
+
+    def __init__(self, margin: float = 0.05) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}"
+
+    def forward(self, ddf: Tensor) -> Tensor:
+        """DDF (B, dims, H, W[, D]) in pixels to a scalar."""
+        # on a CPU a few fields at a time, whose determinants stay in its cache: two thirds of the time
+        determinants = map(jacobian_determinant, ddf.split(at_once(ddf, FIELD)) if ddf.device.type == "cpu" else [ddf])
+        deficits = [torch.relu(self.margin - determinant) for determinant in determinants]
+        return torch.stack([deficit.sum() for deficit in deficits]).sum() / sum(map(torch.numel, deficits))
+
+
+class RegistrationLoss(nn.Module):
+    """``similarity(warped, fixed) + weight * regularization(ddf)``.
+
+    Args:
+        similarity: called with (warped, fixed); the paper's NCC by default.
+        regularization: called with the DDF in pixels, e.g. :class:`FoldingLoss`, or MONAI's ``BendingEnergyLoss`` or
+            ``DiffusionLoss``; None, the paper's choice, leaves the spline alone to keep the field smooth.
+        weight: of the regularization.
+    """
+
+    def __init__(
+        self,
+        similarity: nn.Module | None = None,
+        regularization: nn.Module | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.similarity = NCCLoss() if similarity is None else similarity
+        self.regularization = regularization
+        self.weight = weight
+        self.terms: dict[str, Tensor] = {}  # what the last loss was made of, for the log
+
+    def forward(self, prediction: dict[str, Tensor], fixed: Tensor) -> Tensor:
+        """``prediction`` as the registration inferer returns it: ``warped`` (B, 1, H, W[, D]) and ``ddf``."""
+        loss = self.similarity(prediction["warped"], fixed)
+        self.terms = {"train_similarity_loss": loss.detach()}
+        if self.regularization is not None:
+            smoothness = self.regularization(prediction["ddf"])
+            self.terms["train_regularization"] = smoothness.detach()
+            loss = loss + self.weight * smoothness
+        return loss

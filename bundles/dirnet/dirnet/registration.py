@@ -1,0 +1,110 @@
+"""What registering gives: of a pair of images, and of a whole cine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch import Tensor, nn
+
+from transforms.cine import one_structure
+
+from .errors import InputError
+from .fields.resampling import warp
+from .files.exports import save_registration
+from .files.images import Image2D, as_image, pixels
+
+__all__ = ["Propagation", "Registration", "as_mask", "warp_mask"]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How one slice lies on another.
+
+    Attributes:
+        moving, fixed: as they were given, with their geometry.
+        warped: the moving image with its own intensities on the fixed image's grid, (H, W) float32, resampled once,
+            linearly; beyond the moving image its border repeats.
+        ddf: displacement field (2, H, W) in pixels, (row, column): ``warped(x) = moving(x + ddf(x))``.
+        control_points: of the spline, (2, K_1, K_2) in pixels.
+        folded_percent: pixels where the field folds, 0 to 100.
+        ncc_before, ncc_after: normalised cross-correlation of moving and of warped with fixed.
+        spline: that makes the field of the control points.
+        moving_file, fixed_file: from which they were read; None for images that were not.
+    """
+
+    moving: sitk.Image
+    fixed: sitk.Image
+    warped: np.ndarray
+    ddf: np.ndarray
+    control_points: np.ndarray
+    folded_percent: float
+    ncc_before: float
+    ncc_after: float
+    spline: nn.Module
+    moving_file: Path | None
+    fixed_file: Path | None
+
+    def warp_mask(self, mask: Image2D) -> np.ndarray:
+        """A mask drawn on the moving image on the fixed image's grid, bool (H, W): warped linearly, cut at 0.5.
+
+        Raises:
+            ValueError: when it is of another size, or has more than one value but 0.
+        """
+        return warp_mask(as_mask(mask, self.ddf.shape[1:]), torch.from_numpy(self.ddf)[None])[0]
+
+    @property
+    def warped_image(self) -> sitk.Image:
+        """:attr:`warped` in the geometry of the fixed image."""
+        image = sitk.GetImageFromArray(self.warped.reshape(self.fixed.GetSize()[::-1]))
+        image.CopyInformation(self.fixed)
+        return image
+
+    def save(
+        self,
+        folder: str | Path,
+        name: str = "registration",
+        formats: Sequence[str] = ("nifti", "picture"),
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write it to files; see :func:`dirnet.files.exports.save_registration` for the formats and errors."""
+        return save_registration(self, folder, name, formats, overwrite)
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """A structure drawn on one frame of a cine, on all its frames.
+
+    Attributes:
+        frame: on which it was drawn.
+        masks: (T, H, W) bool; on ``frame`` as it was drawn.
+        ddf: (T, 2, H, W) float32 in pixels, from the drawn frame to each: ``warped_t(x) = drawn(x + ddf_t(x))``.
+        folded_percent: (T,), pixels where each field folds, 0 to 100.
+        ncc_before, ncc_after: (T,), similarity of the drawn frame with each, as it is and warped.
+    """
+
+    frame: int
+    masks: np.ndarray
+    ddf: np.ndarray
+    folded_percent: np.ndarray
+    ncc_before: np.ndarray
+    ncc_after: np.ndarray
+
+
+def as_mask(mask: Image2D, shape: Sequence[int]) -> np.ndarray:
+    array = pixels(as_image(mask, "mask"))
+    if array.shape != tuple(shape):
+        raise InputError(
+            f"mask of {array.shape[0]}x{array.shape[1]}, images of {shape[0]}x{shape[1]} pixels (rows x columns)"
+        )
+    return one_structure(array, "mask")
+
+
+def warp_mask(mask: np.ndarray, ddf: Tensor) -> np.ndarray:
+    """Mask (H, W) by each field (B, 2, H, W), from the original: bool (B, H, W)."""
+    drawn = torch.from_numpy(mask.astype(np.float32)).expand(len(ddf), 1, *mask.shape)
+    return (warp(drawn, ddf) > 0.5)[:, 0].numpy()

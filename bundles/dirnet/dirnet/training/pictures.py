@@ -1,0 +1,126 @@
+"""Pictures of registrations: fixed, moving, warped, differences and the warped grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data import list_data_collate
+from monai.inferers import Inferer
+from monai.networks import eval_mode
+from PIL import Image
+from torch import nn
+
+from ..files.pictures import picture, save_picture
+from .engines import PreparePair
+from .scores import RegistrationTable
+
+__all__ = ["QuantilePictures", "RegistrationPictures", "row_of_registration"]
+
+
+def row_of(batch: Mapping[str, Any], output: Mapping[str, Any], index: int = 0) -> dict[str, Any]:
+    """A row for :func:`picture`: one registration of an evaluator's batch and output."""
+    arrays = {
+        "moving": output["image"][index, 0],
+        "fixed": output["label"]["fixed"][index, 0],
+        "warped": output["pred"]["warped"][index, 0],
+        "ddf": output["pred"]["ddf"][index],
+        "moving_lumen": batch["moving_lumen"][index, 0],
+        "fixed_lumen": output["label"]["fixed_lumen"][index, 0],
+        "warped_lumen": output["pred"]["warped_masks"][index, 0],
+    }
+    row: dict[str, Any] = {name: array.float().cpu().numpy() for name, array in arrays.items()}
+    row["title"] = f"{batch['patient'][index]}, slice {int(batch['slice'][index])}\n{batch['direction'][index]}"
+    return row
+
+
+def row_of_registration(
+    dataset: Sequence[list[Any]], index: int, network: nn.Module, inferer: Inferer, device: torch.device | str
+) -> dict[str, Any]:
+    """A row for :func:`picture`: registration ``index`` of a data set whose items are lists of equally many, made now.
+
+    Args:
+        dataset: of :class:`transforms.pairing.PairPhasesd`'s lists.
+        index: counted through these lists, as in an evaluation's table.
+        network, inferer, device: what registers, and where.
+    """
+    number = len(dataset[0])
+    batch = list_data_collate([dataset[index // number][index % number]])
+    inputs, target, _, options = PreparePair()(batch, device)
+    with torch.inference_mode(), eval_mode(network):
+        prediction = inferer(inputs, network, **options)
+    return row_of(batch, {"image": inputs, "label": target, "pred": prediction})
+
+
+class RegistrationPictures:
+    """Shows the same few registrations each time a validator has run: in TensorBoard, and the last time as a file.
+
+    Args:
+        writer: TensorBoard's ``SummaryWriter``.
+        path: of the PNG file.
+        step: gives the iteration that the pictures carry.
+        count: registrations shown, spread evenly over the validator's.
+    """
+
+    def __init__(self, writer: Any, path: str | Path, step: Callable[[], int], count: int = 4) -> None:
+        self.writer = writer
+        self.path = Path(path)
+        self.step = step
+        self.count = count
+        self.rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self.rows.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+        engine.add_event_handler(Events.COMPLETED, self.show)
+
+    def collect(self, engine: Engine) -> None:
+        """Take evenly spread registrations of each batch, so that no image is kept that is not shown."""
+        batches, number = engine.state.epoch_length, len(engine.state.output["image"])
+        wanted = round(engine.state.iteration * self.count / batches) - len(self.rows)
+        for k in range(min(wanted, number)):
+            self.rows.append(row_of(engine.state.batch, engine.state.output, k * number // wanted))
+
+    def show(self, engine: Engine) -> None:
+        save_picture(picture(self.rows, crop=128), self.path)
+        with Image.open(self.path) as image:  # not add_figure, which would draw it once more
+            self.writer.add_image("registrations", np.asarray(image), self.step(), dataformats="HWC")
+
+
+class QuantilePictures:
+    """Shows the worst, the best and three registrations between of an evaluation, by the Dice after it.
+
+    Args:
+        path: of the PNG file.
+        table: the handler that scores each registration; attach it first.
+        quantiles: which of the scored registrations, 0 the worst.
+    """
+
+    def __init__(
+        self, path: str | Path, table: RegistrationTable, quantiles: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
+    ) -> None:
+        self.path = Path(path)
+        self.table = table
+        self.quantiles = quantiles
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.COMPLETED, self.show)
+
+    def show(self, engine: Engine) -> None:
+        dice = np.array([row["dice_after"] for row in self.table.rows])
+        order = [int(index) for index in np.argsort(dice) if not np.isnan(dice[index])]
+        if not order:
+            return
+        rows = []
+        for quantile in self.quantiles:
+            index = order[round(quantile * (len(order) - 1))]
+            # once more, rather than to keep the images of all registrations until it is known which are shown
+            row = row_of_registration(
+                engine.data_loader.dataset, index, engine.network, engine.inferer, engine.state.device
+            )
+            rows.append({**row, "title": f"{row['title']}, Dice {dice[index]:.2f}"})
+        save_picture(picture(rows, crop=128), self.path)

@@ -1,0 +1,221 @@
+"""Scores of registrations: means while training, a table when evaluating."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from ignite.engine import Engine, Events
+from ignite.metrics import Metric
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from ..fields.jacobian import folded_percent
+from ..fields.masks import dice, surface_scores
+from ..files.aside import refuse_overwriting, write_aside
+from ..files.tables import write_csv
+from ..nets.losses import ncc
+
+__all__ = ["MeanScore", "RegistrationTable", "lumen_dice", "registration_loss", "similarity"]
+
+Output = Mapping[str, Any]
+
+
+def similarity(output: Output) -> Tensor:
+    """NCC of each registration in an evaluator's output, (B,)."""
+    return ncc(output["pred"]["warped"], output["label"]["fixed"])
+
+
+def lumen_dice(output: Output) -> Tensor:
+    """Dice of each warped lumen with the fixed one, (B,); nan where one is missing."""
+    return dice(output["pred"]["warped_masks"][:, :1], output["label"]["fixed_lumen"])
+
+
+def registration_loss(loss: Callable[[Mapping[str, Tensor], Tensor], Tensor]) -> Callable[[Output], Tensor]:
+    """The training's loss as a score: the batch's mean for each of its registrations, (B,)."""
+    return lambda output: loss(output["pred"], output["label"]["fixed"]).expand(len(output["image"]))
+
+
+class MeanScore(Metric):
+    """Mean of a score over all registrations that have one; nan when none has.
+
+    Of processes that train together one validates alone: unlike Ignite's metrics this one waits for no other.
+
+    Args:
+        score: an evaluator's output to (B,) scores, nan where there is none.
+    """
+
+    def __init__(self, score: Callable[[Output], Tensor]) -> None:
+        super().__init__(output_transform=score)
+
+    def reset(self) -> None:
+        self.total = torch.zeros((), dtype=torch.float64)
+        self.count = torch.zeros((), dtype=torch.float64)
+
+    def update(self, output: Tensor) -> None:
+        scores = output.detach().double().cpu()
+        scored = ~scores.isnan()
+        self.total += scores[scored].sum()
+        self.count += scored.sum()
+
+    def compute(self) -> float:
+        return (self.total / self.count).item() if self.count else float("nan")
+
+
+# name in the table, unit, digits
+MEASURES = {
+    "dice": ("Dice", "", 3),
+    "hd95": ("HD95, larger directed", "mm", 2),
+    "hd95_pooled": ("HD95, pooled", "mm", 2),
+    "mad": ("MAD", "mm", 2),
+    "ncc": ("NCC", "", 3),
+}
+
+
+class RegistrationTable:
+    """Scores each registration of an evaluator before and after, and writes what it found.
+
+    - ``registrations.csv``: a row a registration;
+    - ``summary.json``: mean and standard deviation (of the population) over the registrations and by pathology
+      group, and how many could not be scored;
+    - a table on the terminal.
+
+    The batch is that of :class:`transforms.pairing.PairPhasesd`. A structure missing from either image is
+    counted and left out of every mean; one that the warp makes vanish is counted, scores a Dice of 0 and has no
+    distance.
+
+    Args:
+        output_dir: where the files go.
+        about: what the summary says of the run, such as the split and the checkpoint.
+        overwrite: whether files of an earlier evaluation may be replaced.
+
+    Raises:
+        FileExistsError: before anything is computed, when there are such files and they may not be replaced.
+    """
+
+    def __init__(self, output_dir: str | Path, about: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.rows_file = Path(output_dir) / "registrations.csv"
+        self.summary_file = Path(output_dir) / "summary.json"
+        refuse_overwriting(self.rows_file, self.summary_file, overwrite=overwrite)
+        self.about = dict(about)
+        self.rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def collect(self, engine: Engine) -> None:
+        batch, output = engine.state.batch, engine.state.output
+        prediction, fixed = output["pred"], output["label"]
+        states = {
+            "before": (output["image"][:, :1], batch["moving_lumen"] > 0),
+            "after": (prediction["warped"], prediction["warped_masks"]),
+        }
+        target = fixed["fixed_lumen"].cpu() > 0
+        scores: dict[str, Tensor] = {"folded_percent": folded_percent(prediction["ddf"])}
+        for state, (image, mask) in states.items():
+            scores[f"ncc_{state}"] = ncc(image, fixed["fixed"])
+            scores[f"dice_{state}"] = dice(mask.cpu(), target)
+        for i in range(len(target)):
+            row = {key: _item(batch[key], i) for key in ("patient", "slice", "pathology", "direction")}
+            spacing = batch["spacing"][i].tolist()
+            row.update(spacing_row=spacing[0], spacing_column=spacing[1])
+            row["spacing_assumed"] = bool(_item(batch["spacing_assumed"], i))
+            row.update({name: value[i].item() for name, value in scores.items()})
+            for state, (_, mask) in states.items():
+                distances = surface_scores(mask[i, 0].cpu(), target[i, 0], spacing)
+                row.update({f"{name}_{state}": value for name, value in distances.items()})
+            row["missing"] = bool(not target[i].any() or not states["before"][1][i].any())
+            row["lost"] = bool(not row["missing"] and not prediction["warped_masks"][i].any())
+            if row["lost"]:
+                row["dice_after"] = 0.0  # a failed registration, which has an overlap but no distance
+            row["seconds"] = prediction["seconds"]
+            self.rows.append(row)
+
+    def finish(self, engine: Engine) -> None:
+        table = pd.DataFrame(self.rows)
+        self.summary = summarise(table, self.about)
+        write_csv(self.rows_file, table)
+        with write_aside(self.summary_file) as path:
+            path.write_text(json.dumps(self.summary, indent=1) + "\n")
+        show(self.summary, Console(width=max(100, Console().width)))  # narrower tables lose their numbers
+
+
+def _item(values: Any, index: int) -> Any:
+    value = values[index]
+    return value.item() if torch.is_tensor(value) and value.dim() == 0 else value
+
+
+def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Means and standard deviations of a table of registrations, over all and by pathology group."""
+    scored = table[~table["missing"]]
+    return {
+        **about,
+        "registrations": len(table),
+        "scored": len(scored),
+        "missing structure": int(table["missing"].sum()),
+        "structure lost by the warp": int(table["lost"].sum()),
+        "spacing assumed": int(table["spacing_assumed"].sum()),
+        "median seconds": float(table["seconds"].median()),
+        "all": _means(scored, scored if len(scored) else table),
+        "groups": {
+            str(name): {"registrations": len(group), **_means(group, group)}
+            for name, group in scored.groupby("pathology", dropna=False)
+        },
+    }
+
+
+def _means(scored: pd.DataFrame, registered: pd.DataFrame) -> dict[str, Any]:
+    """Likeness and folds, which need no structure, are of all that was registered where nothing could be scored."""
+    columns = {
+        f"{measure} {state}": (registered if measure == "ncc" else scored)[f"{measure}_{state}"]
+        for measure in MEASURES
+        for state in STATES
+    }
+    columns["folded percent"] = registered["folded_percent"]
+    return {
+        name: {"mean": float(column.mean()), "sd": float(column.std(ddof=0))} if len(column) else None
+        for name, column in columns.items()
+    }
+
+
+STATES = ("before", "after")
+
+
+def show(summary: Mapping[str, Any], console: Console) -> None:
+    """Print a summary as tables."""
+    count = f"{summary['scored']} of {summary['registrations']} registrations scored"
+    table = Table(title=f"Left-ventricular lumen, {summary.get('split', '')} split: {count}", title_justify="left")
+    for heading in ("mean ± SD", "before", "after"):
+        table.add_column(heading, justify="left" if heading == "mean ± SD" else "right")
+    for measure, (name, unit, digits) in MEASURES.items():
+        cells = [_cell(summary["all"][f"{measure} {state}"], digits) for state in STATES]
+        table.add_row(f"{name}, {unit}" if unit else name, *cells)
+    table.add_row("folded pixels, %", "0", _cell(summary["all"]["folded percent"], 4))
+    console.print(table)
+    groups = Table(title="After registration, by group", title_justify="left")
+    for heading in ("group", "n", "Dice", "HD95, mm", "MAD, mm"):
+        groups.add_column(heading, justify="left" if heading == "group" else "right", no_wrap=True)
+    for name, means in summary["groups"].items():
+        cells = [_cell(means[f"{measure} after"], MEASURES[measure][2]) for measure in ("dice", "hd95", "mad")]
+        groups.add_row(name, str(means["registrations"]), *cells)
+    if summary["groups"]:
+        console.print(groups)
+    console.print(f"median time a registration: {summary['median seconds'] * 1000:.1f} ms")
+    if summary["spacing assumed"]:
+        console.print(
+            f"{summary['spacing assumed']} registrations are of images without pixel spacing: mm by the assumed 1.28"
+        )
+    if summary["missing structure"]:
+        console.print(f"not scored, missing structure: {summary['missing structure']}")
+    if summary["structure lost by the warp"]:
+        console.print(f"no distance, structure lost by the warp: {summary['structure lost by the warp']}")
+
+
+def _cell(value: Mapping[str, float] | None, digits: int) -> str:
+    return "no case" if value is None else f"{value['mean']:.{digits}f} ± {value['sd']:.{digits}f}"

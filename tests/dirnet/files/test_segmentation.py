@@ -1,0 +1,169 @@
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from pydicom import config
+from pydicom.uid import generate_uid
+
+from dirnet.files.dicom import write_segmentation
+from tests.dicom import edit, validator_errors
+from transforms.cine_files import read_cine_stack
+from transforms.sources import read_records
+
+MALFORMED = "ignore:.*not of the standard's form:UserWarning"
+
+
+@pytest.fixture(scope="module")
+def cine(phantom_dir):
+    """2 slices of 20 frames."""
+    return read_cine_stack(Path(read_records(phantom_dir, "")[0]["frames"][0]).parent)
+
+
+def discs(cine, slices):
+    """A disc on each frame of some slices, no two alike, but for one frame on which it has closed."""
+    _, frames, height, width = cine.images.shape
+    rows, columns = np.ogrid[:height, :width]
+    masks = np.zeros(cine.images.shape, bool)
+    for number in slices:
+        for time in range(frames):
+            distance = np.hypot(rows - height / 2 - number, columns - width / 2)
+            masks[number, time] = distance < 4 + np.cos(time) * 3 + time / 9
+    masks[slices[0], 3] = False
+    return masks
+
+
+def read_by_highdicom(path, cine):
+    """Masks (S, T, H, W) by the images that the object refers to."""
+    found = highdicom.seg.segread(path)
+    masks = []
+    with config.disable_value_validation():
+        for files in cine.files:
+            uids = [pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID for file in files]
+            pixels = found.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
+            masks.append(pixels[..., 0] > 0)
+    return np.stack(masks)
+
+
+def frames_of(found):
+    for item in found.PerFrameFunctionalGroupsSequence:
+        source = item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        yield source, list(item.FrameContentSequence[0].DimensionIndexValues), item
+
+
+@pytest.mark.parametrize("slices", [[0, 1], [1]], ids=["all slices", "one slice"])
+def test_masks_are_read_by_other_programs(tmp_path, cine, slices):
+    masks = discs(cine, slices)
+    write_segmentation(tmp_path / "seg.dcm", masks, cine.files)
+    assert validator_errors(tmp_path / "seg.dcm") == []
+    assert np.array_equal(read_by_highdicom(tmp_path / "seg.dcm", cine), masks)
+    found = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert np.array_equal(found.pixel_array > 0, masks[masks.any((2, 3))])  # those without lumen are left out
+
+
+@pytest.mark.filterwarnings(MALFORMED, "ignore:Invalid value for VR UI:UserWarning")
+def test_of_scd_nothing_is_wrong_but_the_uids_it_came_with(tmp_path, scd_dir):
+    cine = read_cine_stack(sorted(scd_dir.glob("SCD_IMAGES_01/*/CINESAX_*"))[0])
+    masks = discs(cine, [2, 5])
+    write_segmentation(tmp_path / "seg.dcm", masks, cine.files)
+    assert np.array_equal(read_by_highdicom(tmp_path / "seg.dcm", cine), masks)
+    with config.disable_value_validation():
+        headers = [pydicom.dcmread(path, stop_before_pixels=True) for number in (2, 5) for path in cine.files[number]]
+        of = ("StudyInstance", "SeriesInstance", "SOPInstance", "FrameOfReference")
+        known = {str(header[f"{name}UID"].value) for header in headers for name in of}
+    for error in validator_errors(tmp_path / "seg.dcm"):
+        if "contains invalid data values" not in error:  # the sum of the others
+            assert "Leading zeroes" in error
+            assert error.split("<")[1].split(">")[0] in known
+
+
+def test_malformed_uids_are_kept_with_a_warning(tmp_path, cine):
+    first = edit(cine.files[0][0], tmp_path / "first.dcm", SOPInstanceUID="1.2.03")
+    with pytest.warns(UserWarning, match=r"first\.dcm: not of the standard's form, and kept, .*: SOPInstanceUID$"):
+        write_segmentation(tmp_path / "seg.dcm", discs(cine, [0])[:1, :1], [[first]])
+    with config.disable_value_validation():
+        [(source, _, _)] = frames_of(pydicom.dcmread(tmp_path / "seg.dcm"))
+    assert source == "1.2.03"
+
+
+def test_patient_and_study_are_kept_and_frames_have_place_time_and_source(tmp_path, cine):
+    masks = discs(cine, [0, 1])
+    write_segmentation(tmp_path / "seg.dcm", masks, cine.files)
+    found = pydicom.dcmread(tmp_path / "seg.dcm")
+    sources = [[pydicom.dcmread(path) for path in files] for files in cine.files]
+    first = sources[0][0]
+    for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        assert found[keyword].value == first[keyword].value
+    assert (found.Modality, found.SeriesInstanceUID != first.SeriesInstanceUID) == ("SEG", True)
+    assert found.SOPInstanceUID == found.file_meta.MediaStorageSOPInstanceUID
+
+    marked = np.argwhere(masks.any((2, 3)))
+    assert len(marked) == 39
+    for (number, time), (source, index, item) in zip(marked, frames_of(found), strict=True):
+        assert source == sources[number][time].SOPInstanceUID
+        assert index == [1, number + 1, time + 1]
+        assert item.PlanePositionSequence[0].ImagePositionPatient == sources[number][time].ImagePositionPatient
+    [series] = found.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == first.SeriesInstanceUID
+    listed = [item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence]
+    assert listed == [source for source, _, _ in frames_of(found)]
+    [segment] = found.SegmentSequence
+    assert (segment.SegmentLabel, segment.SegmentAlgorithmType) == ("Left ventricle lumen", "SEMIAUTOMATIC")
+    assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion == found.SoftwareVersions
+
+
+def test_an_image_without_what_is_optional_gives_a_valid_object(tmp_path, cine):
+    # fmt: off
+    lacks = [
+        "FrameOfReferenceUID", "SliceThickness", "SpacingBetweenSlices", "PatientName", "SeriesNumber", "TriggerTime",
+    ]
+    # fmt: on
+    bare = pydicom.dcmread(cine.files[0][0])
+    for keyword in lacks:
+        bare.pop(keyword, None)
+    bare.LossyImageCompression, bare.LossyImageCompressionRatio = "01", "8"
+    bare.save_as(tmp_path / "bare.dcm")
+    write_segmentation(tmp_path / "seg.dcm", discs(cine, [0])[:1, :1], [[tmp_path / "bare.dcm"]])
+    assert validator_errors(tmp_path / "seg.dcm") == []
+    found = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert (found.LossyImageCompression, found.LossyImageCompressionRatio) == ("01", 8)
+
+
+def test_bad_input_names_what_was_found_and_leaves_no_file(tmp_path, cine):
+    masks, out = discs(cine, [0])[:1, :2], tmp_path / "out" / "seg.dcm"
+    first, second = cine.files[0][:2]
+    with pytest.raises(ValueError, match=r"got \(1, 2, 48, 64\) and 1 lists of 20 files"):
+        write_segmentation(out, masks, cine.files[:1])
+    with pytest.raises(ValueError, match="a lumen on one frame at least, found none"):
+        write_segmentation(out, masks & False, [[first, second]])
+    with pytest.raises(FileNotFoundError, match="'nowhere' does not exist"):
+        write_segmentation(out, masks, [[first, "nowhere"]])
+    (tmp_path / "text").write_text("no DICOM" * 30)
+    with pytest.raises(ValueError, match="text: expected a DICOM file"):
+        write_segmentation(out, masks, [[first, tmp_path / "text"]])
+    with pytest.raises(ValueError, match=r"\.dcm: has 48x64 pixels \(rows x columns\), its mask 64x48"):
+        write_segmentation(out, masks.swapaxes(2, 3), [[first, second]])
+    for change, message in (
+        ({"ImagePositionPatient": None}, "lacks ImagePositionPatient"),
+        ({"StudyInstanceUID": generate_uid()}, "another StudyInstanceUID than"),
+        ({"PixelSpacing": ["0.7", "0.7"]}, "PixelSpacing differs from that of"),
+    ):
+        odd = edit(second, tmp_path / "odd.dcm", **change)
+        with pytest.raises(ValueError, match=rf"odd\.dcm: {message}"):
+            write_segmentation(out, masks, [[first, odd]])
+    assert not out.exists()
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path, cine, monkeypatch):
+    def full_disk(self, name, *args, **kwargs):
+        name.write_text("half")
+        raise OSError("no space")
+
+    path = tmp_path / "seg.dcm"
+    path.write_text("old")
+    monkeypatch.setattr(pydicom.dataset.FileDataset, "save_as", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_segmentation(path, discs(cine, [0]), cine.files)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

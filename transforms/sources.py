@@ -1,0 +1,106 @@
+"""Where records come from: a folder in SCD's layout, a datalist JSON, or the phantom. This is the front door."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from . import scd
+from .errors import InputError
+from .phantom import write_scd
+from .records import OTHER_NAMES, SPLITS, STRUCTURES, UNKNOWN, Record, split_name
+
+__all__ = ["read_records"]
+
+logger = logging.getLogger(__name__)
+
+
+def read_records(dataset_dir: str | Path | None, phantom_dir: str | Path) -> list[Record]:
+    """Records of a folder in SCD's layout or of a datalist JSON; without either, of the phantom.
+
+    A datalist is MONAI's: ``{"training": [record, ...], "validation": [...], "test": [...]}``, with paths relative to
+    its folder; a record needs ``frames``, all else has a default. What is no list beside them, such as a name, is
+    passed over.
+
+    Args:
+        dataset_dir: the folder or datalist, or None.
+        phantom_dir: where the phantom's files are written, if they are not there yet.
+
+    Raises:
+        FileNotFoundError: when ``dataset_dir`` does not exist, or holds no cine.
+        ValueError: when a datalist, or a table in the folder, does not have the form expected.
+    """
+    if dataset_dir is None:
+        logger.info("no dataset_dir (nor SCD_DIR) given: using the beating-heart phantom that the project makes")
+        if not Path(phantom_dir).is_dir():
+            write_scd(phantom_dir)
+        return scd.scan(phantom_dir)
+    if Path(dataset_dir).is_file():
+        return _read_datalist(Path(dataset_dir))
+    if not Path(dataset_dir).is_dir():
+        raise FileNotFoundError(
+            f"dataset_dir '{dataset_dir}' does not exist; expected a folder in SCD's layout (SCD_IMAGES_*, "
+            "SCD_ManualContours, scd_patientdata.csv; or SCD_EDES_PNG), or a datalist JSON"
+        )
+    return scd.scan(dataset_dir)
+
+
+def _read_datalist(path: Path) -> list[Record]:
+    try:
+        lists = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"dataset_dir '{path}' is no folder, and no datalist JSON: {error}") from error
+    if not isinstance(lists, dict):
+        raise InputError(f"{path}: expected lists of records, {{'training': [...], ...}}, found {_kind(lists)}")
+    records = []
+    for key, items in lists.items():
+        if key not in (*SPLITS, *OTHER_NAMES) and not isinstance(items, list):
+            continue  # a datalist may have a name, a description, ...
+        split = split_name(key, path)
+        if not isinstance(items, list):
+            raise InputError(f"{path}: expected a list of records as '{key}', found {_kind(items)}")
+        records += [_datalist_record(item, split, number, path) for number, item in enumerate(items)]
+    if not records:
+        raise FileNotFoundError(f"{path} lists no record; expected some as {', '.join(map(repr, SPLITS))}")
+    return records
+
+
+def _datalist_record(item: Any, split: str, number: int, path: Path) -> Record:
+    """An item of a datalist with its defaults, and with its paths relative to the working directory."""
+
+    def check(right: bool, expected: str) -> None:
+        if not right:
+            raise InputError(f"{path}: {split}[{number}]: expected {expected}")
+
+    check(isinstance(item, dict), f"a record, {{'frames': [path, ...], ...}}, found {_kind(item)}")
+    frames = item.get("frames")
+    check(_is_list(frames, str) and len(frames) > 0, f"'frames', a list of image files, found {frames!r}")
+    record = {"patient": f"{split}-{number}", "slice": 0, "ed": None, "es": None, "spacing": None}
+    record.update(item, split=split, frames=[str(path.parent / frame) for frame in frames])
+    record["pathology"] = item.get("pathology") or UNKNOWN  # batches cannot hold None
+    check(isinstance(record["patient"], str), f"'patient', a text, found {record['patient']!r}")
+    check(type(record["slice"]) is int, f"'slice', a number, found {record['slice']!r}")
+    for phase in ("ed", "es"):
+        index = record[phase]
+        check(index is None or (type(index) is int and index >= 0), f"'{phase}', an index in frames, found {index!r}")
+    check(record["ed"] is None or record["ed"] != record["es"], f"two phases, found {record['ed']} as 'ed' and 'es'")
+    spacing = record["spacing"]
+    good = spacing is None or (_is_list(spacing, (int, float)) and len(spacing) == 2 and min(spacing) > 0)
+    check(good, f"'spacing', [row mm, column mm], found {spacing!r}")
+    for structure in STRUCTURES:
+        files = item.get(structure) or {}
+        good = isinstance(files, dict) and all(key.isdecimal() and isinstance(files[key], str) for key in files)
+        check(good, f"'{structure}', {{\"index in frames\": path}}, found {files!r}")
+        record[structure] = {int(index): str(path.parent / file) for index, file in files.items()}
+    return record
+
+
+def _is_list(value: Any, of: type | tuple[type, ...]) -> bool:
+    return isinstance(value, list) and all(isinstance(part, of) for part in value)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
+    return names.get(type(value), repr(value))
