@@ -1,24 +1,20 @@
-"""Two image files to a pair."""
+"""Pairs of image files, and one slice from a file with its geometry."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-import torch
-from monai.transforms import Transform
 
-from .cine import check_file, read_image, scale_intensity
+from .cine import check_file, read_image
 from .errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii", ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".mha", ".nrrd")
 
-__all__ = ["LoadPaird", "list_pairs", "read_slice", "stem"]
+__all__ = ["list_pairs", "read_slice", "stem"]
 
 
 def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> list[dict[str, str]]:
@@ -77,43 +73,6 @@ def stem(path: str | Path) -> str:
     name = Path(path).name
     known = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
     return name[: -len(known[0])] if known and len(name) > len(known[0]) else name
-
-
-class LoadPaird(Transform):
-    """Files ``moving`` and ``fixed`` of one slice each to images (1, H, W), each scaled to [0, 1] by its percentiles.
-
-    Adds ``moving_file`` and ``fixed_file``, the paths.
-
-    Raises:
-        ValueError: when a file cannot be read, is no single slice, or the two differ in size, or one is 2-D
-            and the other a slice in 3-D.
-    """
-
-    def __init__(self, percentiles: tuple[float, float] = (1.0, 95.0)) -> None:
-        self.percentiles = tuple(percentiles)
-
-    def __call__(self, pair: Mapping[str, str]) -> dict[str, Any]:
-        item: dict[str, Any] = {"name": pair["name"]}
-        dimensions = {}
-        for role in ("moving", "fixed"):
-            file = read_slice(pair[role])
-            dimensions[role] = file.GetDimension()
-            image = sitk.GetArrayFromImage(file)
-            image = np.squeeze(image, 0) if image.ndim == 3 else image
-            item[role] = torch.from_numpy(scale_intensity(image, self.percentiles)).unsqueeze(0)
-            item[f"{role}_file"] = str(pair[role])
-        if item["moving"].shape != item["fixed"].shape:
-            (_, height, width), (_, fixed_height, fixed_width) = item["moving"].shape, item["fixed"].shape
-            raise InputError(
-                f"moving and fixed differ in size: {pair['moving']} has {height}x{width} pixels (rows x columns), "
-                f"{pair['fixed']} has {fixed_height}x{fixed_width}"
-            )
-        if dimensions["moving"] != dimensions["fixed"]:
-            raise InputError(
-                f"one image has a place in space and the other has none: {pair['moving']} is {dimensions['moving']}-D, "
-                f"{pair['fixed']} is {dimensions['fixed']}-D; convert one, such as (W, H) to (W, H, 1)"
-            )
-        return item
 
 
 def read_slice(path: str | Path) -> sitk.Image:

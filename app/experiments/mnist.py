@@ -16,12 +16,11 @@ from torch import Tensor
 
 from app.settings import keep_settings
 from dirnet.errors import InputError
+from dirnet.fields.resampling import warp
 from dirnet.files.pictures import save_picture
 from dirnet.files.tables import write_csv
 from dirnet.nets.losses import ncc
-from dirnet.nets.networks import DIRNet
-from dirnet.nets.weights import load_weights
-from dirnet.training.engines import RegistrationInferer
+from dirnet.registrar import Registrar
 from transforms.mnist import digit_stacks
 
 from . import figures, outputs, report
@@ -107,12 +106,9 @@ def _register(digit: int, dataset_dir: Path | None, output_dir: Path, seed: int)
     chosen = int(np.random.default_rng((seed, digit)).integers(len(stack)))
     fixed = stack[chosen]
     moving = torch.cat([stack[:chosen], stack[chosen + 1 :]])[:, None]
-    network = load_weights(DIRNet(poolings=2), _training_dir(output_dir, digit) / "model.pt").eval()
+    registrar = Registrar.load(_training_dir(output_dir, digit) / "model.pt")
     target = fixed.expand_as(moving)
-    inferer = RegistrationInferer()
-    with torch.inference_mode():
-        pairs = torch.cat([moving, target], 1).split(256)
-        warped = torch.cat([inferer(pair, network)["warped"] for pair in pairs])
+    warped = warp(moving, registrar.displacement(torch.cat([moving, target], 1)).ddf)
     return {
         "fixed": fixed,
         "before": moving.mean((0, 1)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,13 +10,9 @@ import torch
 from torch import Tensor
 
 from dirnet.fields.composition import compose
-from dirnet.fields.jacobian import folded_percent
 from dirnet.fields.resampling import warp
-from dirnet.nets.losses import ncc
-from dirnet.registrar import Registrar
+from dirnet.registrar import FrameFields, Registrar, direct_fields
 from dirnet.registration import Propagation
-from dirnet.training.engines import RegistrationInferer
-from transforms.cine import scale_intensity
 
 __all__ = ["WAYS", "Follower", "Way"]
 
@@ -27,12 +22,11 @@ class Way:
     """
     Args:
         title: in tables and figures.
-        fields: of a registrar, frames (T, 1, H, W) in [0, 1] and the drawn frame, the DDF (T, 2, H, W) from that frame
-            to each; zero on the frame itself.
+        fields: from the drawn frame to each.
     """
 
     title: str
-    fields: Callable[[Registrar, Tensor, int], Tensor]
+    fields: FrameFields
 
 
 @dataclass(frozen=True)
@@ -47,26 +41,12 @@ class Follower:
     way: Way
     milliseconds: list[float] = field(default_factory=list)
 
-    @torch.no_grad()
     def propagate(self, cine: np.ndarray, mask: np.ndarray, frame: int) -> Propagation:
-        """As :meth:`dirnet.registrar.Registrar.propagate`, of a cine (T, H, W) and a mask (H, W)."""
+        """As :meth:`dirnet.registrar.Registrar.propagate`."""
         start = time.perf_counter()
-        frames = torch.from_numpy(scale_intensity(cine))[:, None]
-        ddf = self.way.fields(self.registrar, frames, frame)
-        moving = frames[frame].expand_as(frames)
-        drawn = torch.from_numpy(mask.astype(np.float32)).expand_as(frames)
-        scores = folded_percent(ddf), ncc(moving, frames), ncc(warp(moving, ddf), frames)
-        masks = (warp(drawn, ddf) > 0.5)[:, 0]
-        followed = Propagation(frame, masks.numpy(), ddf.numpy(), *(score.numpy() for score in scores))
+        followed = self.registrar.propagate(cine, mask, frame, self.way.fields)
         self.milliseconds.append(1000 * (time.perf_counter() - start))
         return followed
-
-
-def direct(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:
-    """Each field straight from the drawn frame, as ``Registrar.propagate`` has it."""
-    ddf = _register(registrar, frames[frame].expand_as(frames), frames)
-    ddf[frame] = 0
-    return ddf
 
 
 def chain(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:
@@ -85,7 +65,7 @@ def chain(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:
     return ddf.roll(frame, 0)
 
 
-def refined(first: Callable[[Registrar, Tensor, int], Tensor]) -> Callable[[Registrar, Tensor, int], Tensor]:
+def refined(first: FrameFields) -> FrameFields:
     """``first``, then what a registration of the frame warped by it still finds."""
 
     def fields(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:
@@ -99,13 +79,12 @@ def refined(first: Callable[[Registrar, Tensor, int], Tensor]) -> Callable[[Regi
 
 def _register(registrar: Registrar, moving: Tensor, fixed: Tensor) -> Tensor:
     """DDF of pairs of frames, all in one pass, on the CPU."""
-    pairs = torch.cat([moving, fixed], 1).to(registrar.device).contiguous(memory_format=torch.channels_last)
-    return RegistrationInferer(amp=registrar.amp)(pairs, registrar.network)["ddf"].cpu()
+    return registrar.displacement(torch.cat([moving, fixed], 1)).ddf
 
 
 WAYS = {
-    "direct": Way("direct", direct),
+    "direct": Way("direct", direct_fields),
     "chain": Way("chain", chain),
-    "direct_refined": Way("direct, refined", refined(direct)),
+    "direct_refined": Way("direct, refined", refined(direct_fields)),
     "chain_refined": Way("chain, refined", refined(chain)),
 }

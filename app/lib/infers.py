@@ -113,7 +113,8 @@ class Register(InferTask):
         registration = self.weights.registrar().register(moving, fixed)
         folder = Path(request["folder"])
         if request.get("label"):
-            file, result = folder / "label.nii.gz", _warped_label(registration, request["label"])
+            warped = registration.warp_mask(request["label"]).astype(np.uint8)
+            file, result = folder / "label.nii.gz", registration.on_fixed(warped)
         else:
             file, result = folder / "warped.nii.gz", registration.warped_image
         sitk.WriteImage(result, str(file))
@@ -141,13 +142,6 @@ def _slice(path: str, request: dict[str, Any], name: str) -> sitk.Image:
 def _placed(cine: CineStack, number: int, frame: int) -> sitk.Image:
     image = sitk.GetImageFromArray(cine.images[number, frame][None])
     image.CopyInformation(cine.grids[number])
-    return image
-
-
-def _warped_label(registration: Registration, label: str) -> sitk.Image:
-    warped = registration.warp_mask(label).astype(np.uint8)
-    image = sitk.GetImageFromArray(warped.reshape(registration.fixed.GetSize()[::-1]))
-    image.CopyInformation(registration.fixed)
     return image
 
 

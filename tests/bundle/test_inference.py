@@ -89,12 +89,12 @@ def test_a_datalist_of_pairs(run, weights, frames, tmp_path):
     assert run("inference", *options, "--overwrite", True).returncode == 0
 
 
-@pytest.mark.parametrize("fault", ["sizes", "missing", "truncated", "volume", "dimensions", "nothing"])
+@pytest.mark.parametrize("fault", ["sizes", "missing", "truncated", "volume", "axes", "nothing"])
 def test_wrong_files_end_on_one_line_and_leave_nothing(run, weights, frames, tmp_path, fault):
     moving, fixed = frames
     if fault == "sizes":
         moving = _write(np.ones((64, 40), np.float32), tmp_path / "other.nii.gz")
-        expected = ["other.nii.gz has 64x40", "48x64"]
+        expected = ["other.nii.gz) has 64x40", "48x64"]
     elif fault == "missing":
         moving = tmp_path / "absent.dcm"
         expected = ["moving image", "absent.dcm", "does not exist"]
@@ -107,9 +107,12 @@ def test_wrong_files_end_on_one_line_and_leave_nothing(run, weights, frames, tmp
         moving = tmp_path / "volume.nii.gz"
         sitk.WriteImage(volume, str(moving))
         expected = ["volume.nii.gz", "one slice", "(64, 48, 5)"]
-    elif fault == "dimensions":
-        moving = _write(np.ones((48, 64), np.uint8), tmp_path / "flat.png")
-        expected = ["flat.png is 2-D", "is 3-D"]
+    elif fault == "axes":
+        image = sitk.ReadImage(str(fixed))
+        image.SetDirection(np.reshape(image.GetDirection(), (3, 3))[:, [1, 0, 2]].ravel().tolist())
+        moving = tmp_path / "turned.nii.gz"
+        sitk.WriteImage(image, str(moving))
+        expected = ["run in different directions"]
     options = ["--moving", moving, "--fixed", fixed]
     if fault == "nothing":
         options, expected = [], ["--moving", "--datalist"]
@@ -118,3 +121,16 @@ def test_wrong_files_end_on_one_line_and_leave_nothing(run, weights, frames, tmp
     for part in expected:
         assert part in result.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_pair_does_not_stop_the_others(run, weights, frames, tmp_path):
+    cut = tmp_path / "cut.dcm"
+    cut.write_bytes(frames[0].read_bytes()[:-5000])
+    pairs = [{"moving": str(file), "fixed": str(frames[1]), "name": file.stem} for file in (cut, frames[0])]
+    (tmp_path / "pairs.json").write_text(json.dumps({"test": pairs}))
+    options = ["--datalist", tmp_path / "pairs.json", "--ckpt_file", weights, "--output_dir", tmp_path / "out"]
+    result = run("inference", *options, "--formats", "['itk','numpy']")
+    assert result.returncode != 0
+    assert result.stderr.splitlines()[-1].startswith(f"error: 1 of 2 pairs failed: {cut}: ")
+    kinds = ("transform.h5", "ddf.npy")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{frames[0].stem}_{kind}" for kind in kinds}

@@ -51,7 +51,7 @@ def test_field_and_warp_are_the_networks(registrar, network, images):
     assert np.abs(found.ddf).max() > 1
     expected = warp(torch.from_numpy(images[:1])[None], ddf)[0, 0]
     assert np.allclose(found.warped, expected, atol=0.05)  # of intensities of 1,000
-    assert found.control_points.shape == (2, 6, 8)
+    assert found.parts[0].control_points.shape == (1, 2, 6, 8)
     assert -1 <= found.ncc_after <= 1
     assert found.ncc_before == pytest.approx(np.corrcoef(*pair[0].flatten(1))[0, 1], abs=1e-3)
 
@@ -209,3 +209,28 @@ def test_a_failure_midway_leaves_the_files_that_were_there(registrar, images, tm
     with pytest.raises(OSError, match="No space left"):
         other.save(tmp_path, formats=["itk", "numpy", "picture"], overwrite=True)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_image_without_a_place_lies_where_the_other_does(registrar, images, caplog):
+    fixed = sitk.GetImageFromArray(images[1][None])
+    fixed.SetSpacing([1.3, 1.4, 8])
+    fixed.SetOrigin([5, 6, 7])
+    found = registrar.register(images[0], fixed)
+    assert found.moving.GetOrigin() == found.fixed.GetOrigin() == (5, 6, 7)
+    assert np.allclose(found.ddf, registrar.register(*images).ddf)
+    assert "moving has no place in space: taken to lie where fixed does, pixel by pixel" in caplog.text
+
+
+def test_a_propagation_takes_the_way_that_it_is_given(registrar, images):
+    cine = np.stack([images[0], images[1], images[0]])
+    mask = np.zeros(images[0].shape, bool)
+    mask[10:20, 12:25] = True
+
+    def shifted(registrar, frames, frame):
+        ddf = torch.zeros(len(frames), 2, *mask.shape)
+        ddf[1, 0] = -3  # the second frame's content lies 3 rows lower
+        return ddf
+
+    found = registrar.propagate(cine, mask, 0, shifted)
+    assert np.array_equal(found.masks[1], np.roll(mask, 3, 0))
+    assert np.array_equal(found.masks[2], mask)

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from transforms.cine import scale_intensity
 
 from .errors import InputError
+from .fields.displacement import Displacement
 from .fields.jacobian import folded_percent
 from .fields.resampling import warp
 from .files.images import Image2D, as_image, pixels
-from .nets.inference import bfloat16_pays, for_inference, predict
+from .nets.adapters import check_registers
+from .nets.inference import bfloat16_pays, for_inference, predict_displacement
 from .nets.losses import ncc
-from .nets.networks import DIRNet
 from .nets.weights import load_network
 from .registration import Propagation, Registration, as_mask, warp_mask
 
-__all__ = ["SHIPPED_WEIGHTS", "Registrar", "weights_file"]
+__all__ = ["SHIPPED_WEIGHTS", "FrameFields", "Registrar", "direct_fields", "weights_file"]
+
+logger = logging.getLogger(__name__)
 
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "models" / "model.pt"
 
 
 class Registrar:
-    """A network that registers. One may be shared by several threads; it computes for one at a time.
+    """The one act of registration: tensors in batches by :meth:`displacement`, images and files by :meth:`register`,
+    whole cines by :meth:`propagate`.
+
+    It may be shared by several threads; it computes for one at a time.
 
     Args:
-        network: a trained 2-D DIRNet.
+        network: a trained 2-D network that has ``displacement(pair)``: a :class:`~dirnet.nets.networks.DIRNet`, or
+            another make in a :class:`~dirnet.nets.adapters.DenseNetwork`.
         device: where it computes; a GPU, if there is one, by default.
+
+    Raises:
+        InputError: when the network cannot register, or is a 3-D one.
 
     Example::
 
@@ -42,7 +53,8 @@ class Registrar:
         >>> registration.ncc_after
     """
 
-    def __init__(self, network: DIRNet, device: torch.device | str | None = None) -> None:
+    def __init__(self, network: nn.Module, device: torch.device | str | None = None) -> None:
+        check_registers(network)
         if network.spatial_dims != 2:
             raise InputError(f"a Registrar takes a 2-D network, got a {network.spatial_dims}-D one")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -60,56 +72,81 @@ class Registrar:
 
         Raises:
             FileNotFoundError: when there is no such file, or no weights in the folder.
-            ValueError: when the file holds no weights of a DIRNet.
+            InputError: when the file holds no weights of a network that registers.
         """
         return cls(load_network(weights_file(path)), device)
+
+    @torch.no_grad()
+    def displacement(self, pairs: Tensor) -> Displacement:
+        """Register a batch of pairs.
+
+        Args:
+            pairs: (B, 2, H, W), channel 0 moving, channel 1 fixed, each scaled to [0, 1] as
+                :func:`transforms.cine.scale_intensity` does.
+
+        Returns:
+            their displacement on the CPU: ``ddf`` (B, 2, H, W) in pixels, (row, column), pull-back.
+        """
+        with self._computing:
+            pairs = pairs.to(self.device).contiguous(memory_format=torch.channels_last)
+            return predict_displacement(self.network, pairs, self.amp).to("cpu")
 
     def register(self, moving: Image2D, fixed: Image2D) -> Registration:
         """Register one slice with another; see :func:`dirnet.files.images.as_image` for what may be given.
 
+        An image without a place in space, such as an array or a PNG, is taken to lie where the other does.
+
         Raises:
             FileNotFoundError: when there is no such file.
-            ValueError: when one is no single slice, or the two differ in size.
+            InputError: when one is no single slice, the two differ in size, or their rows run in different directions.
         """
-        images = {"moving": as_image(moving, "moving"), "fixed": as_image(fixed, "fixed")}
+        given = {"moving": moving, "fixed": fixed}
+        images = {name: as_image(image, name) for name, image in given.items()}
         arrays = {name: pixels(image) for name, image in images.items()}
         if arrays["moving"].shape != arrays["fixed"].shape:
-            sizes = ", ".join(f"{name} has {a.shape[0]}x{a.shape[1]}" for name, a in arrays.items())
+            files = {name: f" ({file})" if (file := _file(image)) else "" for name, image in given.items()}
+            sizes = ", ".join(f"{name}{files[name]} has {a.shape[0]}x{a.shape[1]}" for name, a in arrays.items())
             raise InputError(f"moving and fixed differ in size (rows x columns): {sizes}")
+        images = _placed_alike(images)
         if _run_apart(*images.values()):
             raise InputError(
                 "the rows of moving and fixed run in different directions in space; give both as files, or both as "
                 "MONAI's readers load them (which have x first)"
             )
         pair = torch.stack([torch.from_numpy(scale_intensity(array)) for array in arrays.values()])[None]
-        with self._computing:
-            control_points, ddf = self._fields(pair)
-            warped = warp(torch.from_numpy(arrays["moving"])[None, None], ddf)
-            before, after, folded = _scores(pair, ddf)
+        displacement = self.displacement(pair)
+        warped = warp(torch.from_numpy(arrays["moving"])[None, None], displacement.ddf)
+        before, after, folded = _scores(pair, displacement.ddf)
         return Registration(
             **images,
             warped=warped[0, 0].numpy(),
-            ddf=ddf[0].numpy(),
-            control_points=control_points[0].numpy(),
+            ddf=displacement.ddf[0].numpy(),
+            parts=displacement.parts,
             folded_percent=folded.item(),
             ncc_before=before.item(),
             ncc_after=after.item(),
-            spline=self.network.transformer,
             moving_file=_file(moving),
             fixed_file=_file(fixed),
         )
 
-    def propagate(self, cine: np.ndarray | Tensor | Sequence[np.ndarray], mask: Image2D, frame: int) -> Propagation:
-        """Carry a structure drawn on one frame to all others: each field straight from that frame, all in one pass.
+    def propagate(
+        self,
+        cine: np.ndarray | Tensor | Sequence[np.ndarray],
+        mask: Image2D,
+        frame: int,
+        fields: FrameFields | None = None,
+    ) -> Propagation:
+        """Carry a structure drawn on one frame to all others.
 
         Args:
             cine: (T, H, W) of one slice, such as :func:`transforms.cine.read_frames` gives.
             mask: of the structure on ``frame``, (H, W) or a file; 0 and one other value.
             frame: index in time, from 0.
+            fields: how the fields are found; by default each straight from the drawn frame, all in one pass.
 
         Raises:
             FileNotFoundError: when the mask is a file that does not exist.
-            ValueError: when the cine has another form, there is no such frame, or the mask does not fit or is empty.
+            InputError: when the cine has another form, there is no such frame, or the mask does not fit or is empty.
         """
         images = np.asarray(cine.cpu() if isinstance(cine, Tensor) else cine, np.float32)
         if images.ndim != 3 or len(images) < 2 or 0 in images.shape:
@@ -122,22 +159,21 @@ class Registrar:
         if not drawn.any():
             raise InputError("the mask is empty: nothing is drawn on it")
         frames = torch.from_numpy(scale_intensity(images))[:, None]
-        pairs = torch.cat([frames[frame].expand_as(frames), frames], 1)
-        with self._computing:
-            _, ddf = self._fields(pairs)
-            ddf[frame] = 0
-            scores = _scores(pairs, ddf)
-            masks = warp_mask(drawn, ddf)
+        ddf = (fields or direct_fields)(self, frames, frame)
+        scores = _scores(torch.cat([frames[frame].expand_as(frames), frames], 1), ddf)
         before, after, folded = (score.numpy() for score in scores)
-        return Propagation(frame, masks, ddf.numpy(), folded, before, after)
+        return Propagation(frame, warp_mask(drawn, ddf), ddf.numpy(), folded, before, after)
 
-    @torch.no_grad()
-    def _fields(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """Pairs (B, 2, H, W) to control points and DDF, on the CPU."""
-        pairs = pairs.to(self.device).contiguous(memory_format=torch.channels_last)
-        control_points = predict(self.network, pairs, self.amp)
-        ddf = self.network.transformer(control_points, list(pairs.shape[2:]))
-        return control_points.cpu(), ddf.cpu()
+
+FrameFields = Callable[[Registrar, Tensor, int], Tensor]
+"""Of a registrar, frames (T, 1, H, W) in [0, 1] and the drawn frame: DDF (T, 2, H, W) from that frame to each."""
+
+
+def direct_fields(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:
+    """Each field straight from the drawn frame, all in one pass; zero on the frame itself. See :data:`FrameFields`."""
+    ddf = registrar.displacement(torch.cat([frames[frame].expand_as(frames), frames], 1)).ddf
+    ddf[frame] = 0
+    return ddf
 
 
 def weights_file(path: str | Path | None = None) -> Path:
@@ -153,6 +189,21 @@ def weights_file(path: str | Path | None = None) -> Path:
             raise FileNotFoundError(f"'{path}' holds no models/model.pt of a bundle and no model.pt of a training")
         path = found[0]
     return path
+
+
+def _placed_alike(images: dict[str, sitk.Image]) -> dict[str, sitk.Image]:
+    """Both with a place in space, where one has one: the other lies where it does, pixel by pixel."""
+    placed = [name for name, image in images.items() if image.GetDimension() == 3]
+    if len(placed) != 1:
+        return images
+    there = images[placed[0]]
+    for name, image in images.items():
+        if name not in placed:
+            logger.warning(f"{name} has no place in space: taken to lie where {placed[0]} does, pixel by pixel")
+            image = sitk.JoinSeries(image)
+            image.CopyInformation(there)
+            images = {**images, name: image}
+    return images
 
 
 def _run_apart(moving: sitk.Image, fixed: sitk.Image) -> bool:

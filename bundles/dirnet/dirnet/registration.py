@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from transforms.cine import one_structure
 
 from .errors import InputError
+from .fields.displacement import BSplinePart
 from .fields.resampling import warp
-from .files.exports import save_registration
 from .files.images import Image2D, as_image, pixels
 
 __all__ = ["Propagation", "Registration", "as_mask", "warp_mask"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Registration:
     """How one slice lies on another.
 
@@ -30,10 +30,9 @@ class Registration:
         warped: the moving image with its own intensities on the fixed image's grid, (H, W) float32, resampled once,
             linearly; beyond the moving image its border repeats.
         ddf: displacement field (2, H, W) in pixels, (row, column): ``warped(x) = moving(x + ddf(x))``.
-        control_points: of the spline, (2, K_1, K_2) in pixels.
+        parts: the B-splines that the field is made of, each a batch of one; empty for a network without splines.
         folded_percent: pixels where the field folds, 0 to 100.
         ncc_before, ncc_after: normalised cross-correlation of moving and of warped with fixed.
-        spline: that makes the field of the control points.
         moving_file, fixed_file: from which they were read; None for images that were not.
     """
 
@@ -41,11 +40,10 @@ class Registration:
     fixed: sitk.Image
     warped: np.ndarray
     ddf: np.ndarray
-    control_points: np.ndarray
+    parts: tuple[BSplinePart, ...]
     folded_percent: float
     ncc_before: float
     ncc_after: float
-    spline: nn.Module
     moving_file: Path | None
     fixed_file: Path | None
 
@@ -60,7 +58,11 @@ class Registration:
     @property
     def warped_image(self) -> sitk.Image:
         """:attr:`warped` in the geometry of the fixed image."""
-        image = sitk.GetImageFromArray(self.warped.reshape(self.fixed.GetSize()[::-1]))
+        return self.on_fixed(self.warped)
+
+    def on_fixed(self, array: np.ndarray) -> sitk.Image:
+        """An array (H, W) on the fixed image's grid, such as a warped mask, as an image in its geometry."""
+        image = sitk.GetImageFromArray(array.reshape(self.fixed.GetSize()[::-1]))
         image.CopyInformation(self.fixed)
         return image
 
@@ -72,10 +74,12 @@ class Registration:
         overwrite: bool = False,
     ) -> list[Path]:
         """Write it to files; see :func:`dirnet.files.exports.save_registration` for the formats and errors."""
+        from .files.exports import save_registration  # here: it imports this module, and what every format needs
+
         return save_registration(self, folder, name, formats, overwrite)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Propagation:
     """A structure drawn on one frame of a cine, on all its frames.
 

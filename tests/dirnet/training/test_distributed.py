@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing
 
-from dirnet import errors
+from dirnet import InputError, errors
 from dirnet.training.distributed import SharedBatchNorm, local_device
 
 
@@ -72,6 +72,6 @@ def test_only_the_first_of_processes_that_fail_says_why(monkeypatch, capsys):
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", str(store.port))
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a run")
-    errors._report(ValueError, ValueError("what is wrong"), None)
+    errors._report(InputError, InputError("what is wrong"), None)
     errors._report(RuntimeError, RuntimeError("Connection closed by peer"), None)
     assert capsys.readouterr().err == "error: what is wrong\n"

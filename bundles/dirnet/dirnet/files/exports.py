@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom.misc
@@ -15,17 +14,14 @@ from transforms.cine import scale_intensity
 
 from ..errors import InputError
 from ..fields.resampling import warp
-from ..nets.splines import BSplineTransformer
+from ..registration import Registration
 from .aside import write_aside, write_set_aside
 from .dicom import write_deformable_registration, write_derived_series
-from .formats import FORMATS
+from .formats import result_files
 from .images import pixels
-from .itk import bspline_transform, displacement_transform, write_transform
+from .itk import displacement_transform, spline_transform, write_transform
 from .nifti import write_displacement
 from .pictures import picture, save_picture
-
-if TYPE_CHECKING:
-    from ..registration import Registration
 
 __all__ = ["save_registration"]
 
@@ -37,7 +33,7 @@ def save_registration(
 
     ========= =========================================================================================================
     nifti     ``_warped.nii.gz``, moving image on the fixed one's grid; ``_ddf.nii.gz``, the field in mm (ITK's, LPS)
-    itk       ``_transform.h5``: the exact B-spline for ``sitk.ReadTransform``; of a thin-plate spline, its field
+    itk       ``_transform.h5``: the exact B-splines for ``sitk.ReadTransform``; of a network without, its field
     numpy     ``_ddf.npy``: the field (2, H, W) in pixels, (row, column)
     dicom     ``_warped.dcm``, a derived image in the fixed one's study; ``_registration.dcm``, a Deformable Spatial
               Registration; both images must be DICOM files
@@ -51,12 +47,9 @@ def save_registration(
         ValueError: when there is no such format, or an image has no DICOM file or no place in space, but needs one.
         FileExistsError: before anything is written, when one of the files exists and may not be replaced.
     """
-    unknown = [form for form in formats if form not in FORMATS]
-    if unknown:
-        raise InputError(f"formats must be some of {', '.join(FORMATS)}; got {', '.join(unknown)}")
+    files = result_files(name, formats)
     if "dicom" in formats:
         _check_dicom(registration)
-    files = {form: [f"{name}_{part}" for part in FORMATS[form]] for form in formats}
     names = [file for written in files.values() for file in written]
     with write_set_aside(folder, names, overwrite) as aside:
         for form, written in files.items():
@@ -81,10 +74,9 @@ def _nifti(registration: Registration, warped: Path, field: Path) -> None:
 
 
 def _itk(registration: Registration, path: Path) -> None:
-    spline, images = registration.spline, (registration.fixed, registration.moving)
-    if isinstance(spline, BSplineTransformer):
-        points = registration.control_points
-        transform = bspline_transform(points, spline.spacing, *images, order=spline.order, boundary=spline.boundary)
+    images = registration.fixed, registration.moving
+    if registration.parts:
+        transform = spline_transform(registration.parts, *images)
     else:
         transform = displacement_transform(registration.ddf, *images)
     write_transform(path, transform)

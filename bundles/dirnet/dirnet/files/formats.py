@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["FORMATS"]
+from collections.abc import Sequence
+
+from ..errors import InputError
+
+__all__ = ["FORMATS", "result_files"]
 
 FORMATS: dict[str, tuple[str, ...]] = {  # how the files of each are called, after the registration's own name
     "nifti": ("warped.nii.gz", "ddf.nii.gz"),
@@ -11,3 +15,16 @@ FORMATS: dict[str, tuple[str, ...]] = {  # how the files of each are called, aft
     "numpy": ("ddf.npy",),
     "dicom": ("warped.dcm", "registration.dcm"),
 }
+
+
+def result_files(name: str, formats: Sequence[str]) -> dict[str, list[str]]:
+    """Names of the files of a registration called ``name``, by format.
+
+    Raises:
+        InputError: when there is no such format.
+    """
+    unknown = [form for form in formats if form not in FORMATS]
+    if unknown or isinstance(formats, str):
+        found = formats if isinstance(formats, str) else ", ".join(map(str, unknown))
+        raise InputError(f"formats must be some of {', '.join(FORMATS)}; got {found}")
+    return {form: [f"{name}_{part}" for part in FORMATS[form]] for form in formats}

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from torch import Tensor
 
 from ..errors import InputError
+from ..fields.displacement import BSplinePart
 from ..nets.splines import BOUNDARIES
 from .aside import write_aside
 
@@ -26,6 +27,7 @@ __all__ = [
     "displacement_transform",
     "index_to_mm",
     "is_slice",
+    "spline_transform",
     "write_transform",
 ]
 
@@ -95,6 +97,28 @@ def bspline_transform(
     if moving is None or _geometry(moving) == _geometry(fixed):
         return spline
     return sitk.CompositeTransform([_same_index(fixed, moving), spline])  # the last is applied first
+
+
+def spline_transform(
+    parts: Sequence[BSplinePart], fixed: sitk.Image, moving: sitk.Image | None = None
+) -> sitk.Transform:
+    """The splines of one :class:`~dirnet.fields.displacement.Displacement` (a batch of one) as an ITK transform.
+
+    Args:
+        parts: one or more; the one that warps first before the others.
+        fixed, moving: as in :func:`bspline_transform`.
+
+    Returns:
+        as :func:`bspline_transform`; of several splines, ``sitk.CompositeTransform``. Where a point leaves the image
+        on its way from one spline to the next, ITK moves it no further, and the project repeats the border.
+    """
+    splines = [
+        bspline_transform(part.control_points[0], part.spacing, fixed, None, part.order, part.boundary)
+        for part in parts
+    ]
+    away = [] if moving is None or _geometry(moving) == _geometry(fixed) else [_same_index(fixed, moving)]
+    chain = [*away, *splines]
+    return chain[0] if len(chain) == 1 else sitk.CompositeTransform(chain)  # the last is applied first
 
 
 def displacement_transform(

@@ -1,4 +1,4 @@
-"""A network made ready to register: normalisation folded in and, on a CPU, layers fused."""
+"""How a network computes: pairs to displacements, and networks made ready to do only that."""
 
 from __future__ import annotations
 
@@ -8,16 +8,47 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from ..fields.displacement import Displacement
 from ..speed.cpu import at_once, fuse, fusion_works
 from .networks import DIRNet
 
-__all__ = ["FusedDIRNet", "bfloat16_pays", "for_inference", "predict"]
+__all__ = ["FusedDIRNet", "bfloat16_pays", "for_inference", "predict_displacement"]
 
 SIZES = 64  # whose programs are kept
+ACTIVATIONS = 2**20  # pixels of pairs whose activations a CPU's cache still helps with
 
 
-def for_inference(network: DIRNet, device: torch.device | str, amp: bool) -> DIRNet | FusedDIRNet:
-    """A copy that registers sooner, for inference alone: its weights are those of no checkpoint.
+def bfloat16_pays(device: torch.device | str) -> bool:
+    """Whether the device computes in bfloat16, rather than emulating it."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def predict_displacement(network: nn.Module, pairs: Tensor, amp: bool) -> Displacement:
+    """Pairs (B, 2, H, W[, D]) to their displacement, by any network that has ``displacement(pair)``.
+
+    All that registers comes through here: training, evaluation and :class:`dirnet.registrar.Registrar`. Without
+    gradients a CPU takes a few pairs at a time, for whose activations its cache is large enough.
+
+    Args:
+        network: in eval mode, unless gradients are wanted.
+        pairs: channel 0 moving, channel 1 fixed, each scaled to [0, 1]; on the network's device.
+        amp: whether its layers compute in bfloat16. Fields are always float32: bfloat16 has steps of half a pixel at
+            100 pixels.
+    """
+    whole = pairs.device.type != "cpu" or torch.is_grad_enabled()
+    number = at_once(pairs, ACTIVATIONS)
+    with torch.autocast(pairs.device.type, torch.bfloat16, enabled=amp):
+        if whole or len(pairs) <= number:
+            return network.displacement(pairs)
+        return Displacement.concatenate([network.displacement(part) for part in pairs.split(number)])
+
+
+def for_inference(network: nn.Module, device: torch.device | str, amp: bool) -> nn.Module:
+    """A copy for inference alone, in eval mode and without gradients: its weights are those of no checkpoint.
+
+    A :class:`~dirnet.nets.networks.DIRNet` takes in its batch normalisation, and on a CPU its layers are fused.
 
     Args:
         network: a trained one.
@@ -25,9 +56,11 @@ def for_inference(network: DIRNet, device: torch.device | str, amp: bool) -> DIR
         amp: whether its layers are to compute in bfloat16.
     """
     memory_format = torch.channels_last if network.spatial_dims == 2 else torch.channels_last_3d
-    folded = network.fold_normalization().to(device, memory_format=memory_format).requires_grad_(False)
+    ready = network.fold_normalization() if isinstance(network, DIRNet) else copy.deepcopy(network).eval()
+    ready = ready.to(device, memory_format=memory_format).requires_grad_(False)
     # in 3-D torch has no pooling in bfloat16 on a CPU
-    return FusedDIRNet(folded, amp) if network.spatial_dims == 2 and fusion_works(device) else folded
+    fused = isinstance(network, DIRNet) and network.spatial_dims == 2 and fusion_works(device)
+    return FusedDIRNet(ready, amp) if fused else ready
 
 
 class FusedDIRNet(nn.Module):
@@ -45,6 +78,7 @@ class FusedDIRNet(nn.Module):
     def __init__(self, network: DIRNet, amp: bool) -> None:
         super().__init__()
         self.network = network
+        self.spatial_dims = network.spatial_dims
         self.transformer = network.transformer
         self.definition = network.definition
         self.dtype = torch.bfloat16 if amp else torch.float32
@@ -63,37 +97,13 @@ class FusedDIRNet(nn.Module):
             program = self._program(*pair.shape[2:])
             return torch.cat([program(one) for one in pair.split(1)]).float()
 
+    def displacement(self, pair: Tensor) -> Displacement:
+        """As :meth:`DIRNet.displacement <dirnet.nets.networks.DIRNet.displacement>`."""
+        return self.transformer.displacement(self.control_points(pair), list(pair.shape[2:]))
+
     def forward(self, pair: Tensor) -> Tensor:
-        return self.transformer(self.control_points(pair), list(pair.shape[2:]))
+        return self.displacement(pair).ddf
 
     def _make_program(self, *size: int) -> torch.jit.ScriptModule:
         pair = torch.zeros(1, 2, *size, dtype=self.dtype, device="cpu").contiguous(memory_format=torch.channels_last)
         return fuse(self._layers, [pair])
-
-
-ACTIVATIONS = 2**20  # pixels of pairs whose activations a CPU's cache still helps with
-
-
-def bfloat16_pays(device: torch.device | str) -> bool:
-    """Whether the device computes in bfloat16, rather than emulating it."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def predict(network: nn.Module, pairs: Tensor, amp: bool) -> Tensor:
-    """Control points of pairs (B, 2, H, W[, D]) by a :class:`~dirnet.nets.networks.DIRNet`.
-
-    Without gradients a CPU takes a few pairs at a time, for whose activations its cache is large enough.
-
-    Args:
-        network: in eval mode, unless gradients are wanted.
-        pairs: on the network's device.
-        amp: whether its layers compute in bfloat16.
-    """
-    whole = pairs.device.type != "cpu" or torch.is_grad_enabled()
-    number = at_once(pairs, ACTIVATIONS)
-    with torch.autocast(pairs.device.type, torch.bfloat16, enabled=amp):
-        if whole or len(pairs) <= number:
-            return network.control_points(pairs)
-        return torch.cat([network.control_points(part) for part in pairs.split(number)])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError
+from ..fields.displacement import Displacement
 from ..speed.blocks import ELU, HalvingAverage
 from .splines import BSplineTransformer, ThinPlateSplineTransformer
 
@@ -192,6 +193,14 @@ class DIRNet(nn.Module):
 
     def forward(self, pair: Tensor) -> Tensor:
         return self.transformer(self.control_points(pair), list(pair.shape[2:]))
+
+    def displacement(self, pair: Tensor) -> Displacement:
+        """Pairs (B, 2, H, W[, D]) to their displacement: field and spline, float32.
+
+        Raises:
+            ValueError: as :meth:`padded`.
+        """
+        return self.transformer.displacement(self.control_points(pair), list(pair.shape[2:]))
 
     def fold_normalization(self) -> DIRNet:
         """A copy for inference whose convolutions have taken in their batch normalisation: the same field, sooner.

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..fields.displacement import BSplinePart, Displacement
 from ..fields.resampling import kept_identity, sample_grid, warp
 from ..speed.cpu import may_keep
 
@@ -165,6 +166,11 @@ class BSplineTransformer(nn.Module):
         _check_control_points(control_points, self.spacing, size)
         return self.field(control_points, size)
 
+    def displacement(self, control_points: Tensor, size: list[int]) -> Displacement:
+        """:meth:`forward`, with the spline itself."""
+        part = BSplinePart(control_points, tuple(self.spacing), self.order, self.boundary)
+        return Displacement(self(control_points, size), (part,))
+
     def matrix(self, axis: int, size: int, control_points: Tensor) -> Tensor:
         count, spacing, device = control_points.shape[axis + 2], self.spacing[axis], control_points.device
         replicate = self.boundary == "replicate"
@@ -263,6 +269,10 @@ class ThinPlateSplineTransformer(nn.Module):
             self.made_for = counts + size
         field = _product(control_points.float().flatten(2), self.matrix)
         return field.reshape(list(field.shape[:2]) + size)
+
+    def displacement(self, control_points: Tensor, size: list[int]) -> Displacement:
+        """:meth:`forward`; a thin-plate spline has no parts."""
+        return Displacement(self(control_points, size))
 
     def interpolation_matrix(self, counts: list[int], size: list[int]) -> Tensor:
         """float32 (points, pixels): the field's value at each pixel for each unit control point."""

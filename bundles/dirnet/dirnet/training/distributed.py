@@ -17,8 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import InputError
+from ..fields.displacement import Displacement
 from ..nets.losses import RegistrationLoss
-from ..nets.networks import DIRNet
 
 __all__ = ["BatchLoss", "DistributedNetwork", "SharedBatchNorm", "local_device", "start", "stop"]
 
@@ -78,28 +78,24 @@ class DistributedNetwork(DistributedDataParallel):
         network: on its device.
     """
 
-    def __init__(self, network: DIRNet) -> None:
+    def __init__(self, network: nn.Module) -> None:
         device = next(network.parameters()).device
         _share_statistics(network, device)
-        super().__init__(_ControlPoints(network), device_ids=[device] if device.type == "cuda" else None)
+        super().__init__(_Registering(network), device_ids=[device] if device.type == "cuda" else None)
 
-    def control_points(self, pair: Tensor) -> Tensor:
+    def displacement(self, pair: Tensor) -> Displacement:
         return self(pair)
 
-    @property
-    def transformer(self) -> nn.Module:
-        return self.module.network.transformer
 
-
-class _ControlPoints(nn.Module):
+class _Registering(nn.Module):
     """A network's method as the forward pass, which alone DistributedDataParallel prepares its gradients for."""
 
-    def __init__(self, network: DIRNet) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pair: Tensor) -> Tensor:
-        return self.network.control_points(pair)
+    def forward(self, pair: Tensor) -> Displacement:
+        return self.network.displacement(pair)
 
 
 def _share_statistics(network: nn.Module, device: torch.device) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import check_flag
 from ..fields.resampling import warp
-from ..nets.inference import predict
+from ..nets.inference import predict_displacement
 from ..nets.networks import DIRNet
 
 __all__ = ["PreparePair", "RegistrationInferer", "compile_layers"]
@@ -57,11 +57,10 @@ class PreparePair(PrepareBatch):
 
 
 class RegistrationInferer(Inferer):
-    """Registers pairs: network, spline and warp.
+    """Registers pairs and warps them: :func:`~dirnet.nets.inference.predict_displacement` as MONAI's engines take it.
 
     Args:
-        amp: whether the network's layers compute in bfloat16. Spline and warp are always in float32: bfloat16
-            has steps of half a pixel at 100 pixels.
+        amp: whether the network's layers compute in bfloat16; fields and warped images are float32.
     """
 
     def __init__(self, amp: bool = False) -> None:
@@ -72,7 +71,7 @@ class RegistrationInferer(Inferer):
         """
         Args:
             inputs: pair (B, 2, H, W[, D]).
-            network: a :class:`~dirnet.nets.networks.DIRNet`.
+            network: that has ``displacement(pair)``, such as a :class:`~dirnet.nets.networks.DIRNet`.
             masks: (B, C, H, W[, D]) float, of the moving image, to be warped too.
 
         Returns:
@@ -82,7 +81,7 @@ class RegistrationInferer(Inferer):
         moving = inputs[:, :1]
         timed = not torch.is_grad_enabled()
         start = _now(inputs) if timed else 0.0
-        ddf = network.transformer(predict(network, inputs, self.amp), list(inputs.shape[2:]))
+        ddf = predict_displacement(network, inputs, self.amp).ddf
         result: dict[str, Any] = {"warped": warp(moving, ddf), "ddf": ddf}
         if timed:
             result["seconds"] = (_now(inputs) - start) / len(inputs)

@@ -1,0 +1,99 @@
+"""Networks of other makes as ones that register."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..fields.displacement import Displacement
+
+__all__ = ["DenseNetwork", "check_registers"]
+
+PACKAGES = ("monai.networks.nets.", "dirnet.")  # from which a checkpoint may name a class
+
+
+def check_registers(network: nn.Module) -> nn.Module:
+    """The network, if it can register.
+
+    Raises:
+        InputError: when it has no ``displacement(pair)``; names what gives it one.
+    """
+    if not hasattr(network, "displacement"):
+        name = f"{type(network).__module__}.{type(network).__name__}"
+        raise InputError(
+            f"network_def: {name} has no displacement(pair), so it cannot register; a network that gives a dense "
+            "field, such as MONAI's VoxelMorph or LocalNet, is named by dirnet.nets.adapters.DenseNetwork"
+        )
+    return network
+
+
+class DenseNetwork(nn.Module):
+    """A network that gives a dense displacement field, such as MONAI's ``VoxelMorph``, ``VoxelMorphUNet`` or
+    ``LocalNet``, as one that registers.
+
+    Args:
+        target: its class by name, of ``monai.networks.nets`` or ``dirnet``. It takes the pair (B, 2, H, W[, D]), or
+            moving and fixed (B, 1, H, W[, D]) where its ``forward`` has two arguments, and returns the DDF
+            (B, dims, H, W[, D]) in pixels, pull-back, alone or as the last of several results.
+        options: its keyword arguments.
+        spatial_dims: 2 or 3.
+        divisor: the sizes that it takes are multiples of this. The pair is padded with zeros at the end of each axis,
+            and the field cropped back.
+
+    Input, output: as :class:`dirnet.nets.networks.DIRNet`.
+
+    Raises:
+        InputError: when there is no such class, or it does not take the options.
+    """
+
+    def __init__(
+        self, target: str, options: Mapping[str, Any] | None = None, spatial_dims: int = 2, divisor: int = 16
+    ) -> None:
+        super().__init__()
+        self.definition = {
+            "target": target,
+            "options": dict(options or {}),
+            "spatial_dims": spatial_dims,
+            "divisor": divisor,
+        }
+        self.spatial_dims = spatial_dims
+        self.divisor = divisor
+        self.network = _build(target, self.definition["options"])
+        self.takes_two = len(inspect.signature(self.network.forward).parameters) > 1
+
+    def forward(self, pair: Tensor) -> Tensor:
+        if pair.dim() != self.spatial_dims + 2 or pair.shape[1] != 2:
+            raise ValueError(f"expected pairs (B, 2, ...) with {self.spatial_dims} axes, got {list(pair.shape)}")
+        size = pair.shape[2:]
+        padding = [pad for n in reversed(size) for pad in (0, -n % self.divisor)]
+        padded = F.pad(pair, padding)
+        result = self.network(padded[:, :1], padded[:, 1:]) if self.takes_two else self.network(padded)
+        ddf = result if isinstance(result, Tensor) else result[-1]
+        if ddf.shape[1:] != (self.spatial_dims, *padded.shape[2:]):
+            raise InputError(
+                f"network_def: {self.definition['target']} gives {list(ddf.shape)} for pairs {list(padded.shape)}; "
+                f"expected a displacement field (B, {self.spatial_dims}, ...) of the same size"
+            )
+        return ddf[(..., *(slice(n) for n in size))].float()
+
+    def displacement(self, pair: Tensor) -> Displacement:
+        """Pairs (B, 2, H, W[, D]) to their displacement, without splines."""
+        return Displacement(self(pair))
+
+
+def _build(target: str, options: Mapping[str, Any]) -> nn.Module:
+    module, _, name = target.rpartition(".")
+    if not target.startswith(PACKAGES):
+        raise InputError(f"network_def: target must be a class of {' or '.join(PACKAGES)}, got {target!r}")
+    try:
+        return getattr(importlib.import_module(module), name)(**options)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"network_def: there is no network {target!r}: {error}") from error
+    except (TypeError, ValueError, AssertionError) as error:
+        raise InputError(f"network_def: {target} does not take the options {dict(options)}: {error}") from error
