@@ -10,7 +10,10 @@ from torch import Tensor
 
 from .composition import compose, invert
 
-__all__ = ["BSplinePart", "Displacement"]
+__all__ = ["BOUNDARIES", "BSplinePart", "Displacement"]
+
+
+BOUNDARIES = ("zero", "replicate")  # of a B-spline: outside the image no control points, or the outermost repeated
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,7 @@ class BSplinePart:
         control_points: (B, dims, K_1, ...) in pixels, components in array order.
         spacing: of the control points in pixels, one an axis.
         order: 1, 2 or 3.
-        boundary: "zero" or "replicate".
+        boundary: one of :data:`BOUNDARIES`.
     """
 
     control_points: Tensor

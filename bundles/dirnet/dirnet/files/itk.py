@@ -16,8 +16,7 @@ import SimpleITK as sitk
 from torch import Tensor
 
 from ..errors import InputError
-from ..fields.displacement import BSplinePart
-from ..nets.splines import BOUNDARIES
+from ..fields.displacement import BOUNDARIES, BSplinePart
 from .aside import write_aside
 
 __all__ = [

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..fields.displacement import BSplinePart, Displacement
+from ..fields.displacement import BOUNDARIES, BSplinePart, Displacement
 from ..fields.resampling import kept_identity, sample_grid, warp
 from ..speed.cpu import may_keep
 
@@ -29,8 +29,6 @@ __all__ = [
     "bspline",
     "bspline_matrix",
 ]
-
-BOUNDARIES = ("zero", "replicate")
 
 
 def bspline(x: Tensor, order: int) -> Tensor:
