@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from ..cine.agreement import agreement, bland_altman_figure
 from ..fields.jacobian import folded_percent
 from ..fields.masks import dice, surface_scores
 from ..files.aside import refuse_overwriting, write_aside
+from ..files.pictures import save_picture
 from ..files.tables import write_csv
 from ..nets.losses import ncc
+from .ejection import ejection_fractions
 
 __all__ = ["MeanScore", "RegistrationTable", "lumen_dice", "registration_loss", "similarity"]
 
@@ -83,6 +88,8 @@ class RegistrationTable:
     - ``registrations.csv``: a row a registration;
     - ``summary.json``: mean and standard deviation (of the population) over the registrations and by pathology
       group, and how many could not be scored;
+    - ``ejection_fractions.csv`` and ``.png``: of each patient, from the drawn end-diastolic lumen carried to
+      end-systole, compared with the drawn one (Bland-Altman);
     - a table on the terminal.
 
     The batch is that of :class:`transforms.pairing.PairPhasesd`. A structure missing from either image is
@@ -101,7 +108,8 @@ class RegistrationTable:
     def __init__(self, output_dir: str | Path, about: Mapping[str, Any], overwrite: bool = False) -> None:
         self.rows_file = Path(output_dir) / "registrations.csv"
         self.summary_file = Path(output_dir) / "summary.json"
-        refuse_overwriting(self.rows_file, self.summary_file, overwrite=overwrite)
+        self.ejection_file = Path(output_dir) / "ejection_fractions.csv"
+        refuse_overwriting(self.rows_file, self.summary_file, self.ejection_file, overwrite=overwrite)
         self.about = dict(about)
         self.rows: list[dict[str, Any]] = []
 
@@ -121,6 +129,11 @@ class RegistrationTable:
         for state, (image, mask) in states.items():
             scores[f"ncc_{state}"] = ncc(image, fixed["fixed"])
             scores[f"dice_{state}"] = dice(mask.cpu(), target)
+        drawn = {
+            "moving": states["before"][1],
+            "fixed": target,
+            "warped": prediction["warped_masks"][:, :1],
+        }
         for i in range(len(target)):
             row = {key: _item(batch[key], i) for key in ("patient", "slice", "pathology", "direction")}
             spacing = batch["spacing"][i].tolist()
@@ -130,6 +143,7 @@ class RegistrationTable:
             for state, (_, mask) in states.items():
                 distances = surface_scores(mask[i, 0].cpu(), target[i, 0], spacing)
                 row.update({f"{name}_{state}": value for name, value in distances.items()})
+            row.update({f"{name}_mm2": float(mask[i].sum()) * math.prod(spacing) for name, mask in drawn.items()})
             row["missing"] = bool(not target[i].any() or not states["before"][1][i].any())
             row["lost"] = bool(not row["missing"] and not prediction["warped_masks"][i].any())
             if row["lost"]:
@@ -141,6 +155,10 @@ class RegistrationTable:
         table = pd.DataFrame(self.rows)
         self.summary = summarise(table, self.about)
         write_csv(self.rows_file, table)
+        fractions = ejection_fractions(table)
+        write_csv(self.ejection_file, fractions)
+        values = fractions["followed_ef"], fractions["drawn_ef"]
+        save_picture(bland_altman_figure(*values, "ejection fraction", "%"), self.ejection_file.with_suffix(".png"))
         with write_aside(self.summary_file) as path:
             path.write_text(json.dumps(self.summary, indent=1) + "\n")
         show(self.summary, Console(width=max(100, Console().width)))  # narrower tables lose their numbers
@@ -154,6 +172,7 @@ def _item(values: Any, index: int) -> Any:
 def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
     """Means and standard deviations of a table of registrations, over all and by pathology group."""
     scored = table[~table["missing"]]
+    fractions = ejection_fractions(table)
     return {
         **about,
         "registrations": len(table),
@@ -161,6 +180,7 @@ def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         "missing structure": int(table["missing"].sum()),
         "structure lost by the warp": int(table["lost"].sum()),
         "spacing assumed": int(table["spacing_assumed"].sum()),
+        "ejection fraction": dataclasses.asdict(agreement(fractions["followed_ef"], fractions["drawn_ef"])),
         "median seconds": float(table["seconds"].median()),
         "all": _means(scored, scored if len(scored) else table),
         "groups": {
@@ -206,6 +226,14 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         groups.add_row(name, str(means["registrations"]), *cells)
     if summary["groups"]:
         console.print(groups)
+    fractions = summary["ejection fraction"]
+    if fractions["count"]:
+        console.print(
+            f"ejection fraction, followed - drawn, {fractions['count']} patients: bias {fractions['bias']:.1f} points, "
+            f"SD {fractions['sd']:.1f}, mean absolute error {fractions['mean_absolute_error']:.1f}, "
+            f"worst {fractions['worst']:.1f}",
+            soft_wrap=True,
+        )
     console.print(f"median time a registration: {summary['median seconds'] * 1000:.1f} ms")
     if summary["spacing assumed"]:
         console.print(
