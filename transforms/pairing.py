@@ -124,7 +124,7 @@ class PairDataset(CacheDataset):
     def __len__(self) -> int:
         return self.iterations
 
-    def __getitem__(self, iteration: int) -> dict[str, Tensor]:
+    def __getitem__(self, iteration: int) -> dict[str, Tensor]:  # type: ignore[override]
         draw = np.random.default_rng((self.seed, iteration))
         cine = draw.integers(len(self.phases), size=self.batch_size)
         phases = self.phases[cine]
@@ -136,7 +136,8 @@ class PairDataset(CacheDataset):
         def share(numbers: np.ndarray) -> Tensor:
             return torch.from_numpy(numbers[self.share]).to(self.frames.device)
 
-        where = self._places(*map(share, corners), share(turns.T).bool())
+        top, left = map(share, corners)
+        where = self._places(top, left, share(turns.T).bool())
         _, rows, columns = self.frames.shape
         where += (share(self.first[cine] + moving) * rows * columns)[:, None, None]
         pair = {"moving": self._take(where)}

@@ -193,7 +193,7 @@ def _instance(path: Path) -> int | None:
 
 def _contours(root: Path, patient: str) -> dict[int, dict[str, str]]:
     """Contour and mask files by instance and structure; masks where no contour of the structure is fit for use."""
-    contours: dict[int, dict[str, str]] = defaultdict(dict)
+    contours: dict[int | None, dict[str, str]] = defaultdict(dict)
     folder = CONTOUR_FOLDER.format(patient=patient, reader="*")
     for kind, structure in CONTOURS.items():
         if structure == "epicardium" and patient in UNFIT_EPICARDIUM:
@@ -205,16 +205,15 @@ def _contours(root: Path, patient: str) -> dict[int, dict[str, str]]:
     for path in sorted(root.glob(f"{PNG_FOLDER}/epicardium/{patient}-IM-*.png")):
         instance = int(path.stem.split("-")[-1])
         contours[instance].setdefault("epicardium", str(path))
-    contours.pop(None, None)
-    return contours
+    return {instance: files for instance, files in contours.items() if instance is not None}
 
 
 def _cine_with(folder: Path, instances: set[int]) -> dict[int, Path]:
     """Files by instance of that short-axis series under ``folder`` which holds most of the drawn instances."""
     best: dict[int, Path] = {}
     for series in sorted(folder.glob(CINE_FOLDER.format(series="*"))):
-        files = {_instance(path): path for path in sorted(series.glob(FRAME_FILE.format(series="*", instance="*")))}
-        files.pop(None, None)
+        paths = sorted(series.glob(FRAME_FILE.format(series="*", instance="*")))
+        files = {number: path for path in paths if (number := _instance(path)) is not None}
         if (len(instances & set(files)), len(files)) > (len(instances & set(best)), len(best)):
             best = files
     return best

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from .. import scd
 from ..errors import InputError
@@ -125,6 +125,6 @@ def _write_cines(folder: Path, phantom: Phantom, patient: str) -> None:
         for phase, frame in enumerate(phantom.cine(slice)):
             image.InstanceNumber = number = slice * phantom.phases + phase + 1
             image.TriggerTime = f"{beat * phase / phantom.phases:.3f}"
-            image.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = uid(str(number))
+            image.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = UID(uid(str(number)))
             image.PixelData = frame.round().clip(0, 32767).astype("<i2").tobytes()
             image.save_as(folder / scd.FRAME_FILE.format(series="0001", instance=f"{number:04d}"))

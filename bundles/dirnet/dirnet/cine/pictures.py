@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -60,7 +61,10 @@ def curve_figure(
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = figure.subplots()
     for k, (name, curve) in enumerate(values.items()):
-        style = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS) % len(DASHES)]}
+        style: dict[str, Any] = {
+            "color": COLOURS[k % len(COLOURS)],
+            "linestyle": DASHES[k // len(COLOURS) % len(DASHES)],
+        }
         ax.plot(along, curve, marker="o", markersize=3, label=name, **style)
         ends = list(marks.values())
         ax.plot(along[ends], curve[ends], "o", markersize=8, color=style["color"], fillstyle="none")
@@ -114,17 +118,17 @@ def save_animation(
     stacks, inside = np.asarray(images, np.float32), np.asarray(masks) > 0.5
     if stacks.ndim not in (3, 4) or 0 in stacks.shape or stacks.shape != inside.shape:
         raise ValueError(f"expected images and masks (T, H, W) or (S, T, H, W), got {stacks.shape} and {inside.shape}")
-    stacks, inside = (array.reshape(-1, *array.shape[-3:]) for array in (stacks, inside))
+    stacks, inside = stacks.reshape(-1, *stacks.shape[-3:]), inside.reshape(-1, *inside.shape[-3:])
     count = stacks.shape[1]
     if not 0 <= annotated < count:
         raise ValueError(f"the annotated frame must be 0 to {count - 1}, got {annotated}")
     if not 20 <= frame_ms <= 60_000:
         raise ValueError(f"expected 20 to 60000 ms a frame, got {frame_ms}")
 
-    anywhere = inside.any(1)
+    anywhere = np.asarray(inside.any(1))
     extents = [int(np.ptp(where)) + 1 for slice_ in anywhere for where in np.nonzero(slice_) if where.size]
     side = min(max(48, 2 * max(extents, default=0)), max(stacks.shape[2:]))
-    places = [slice_ if slice_.any() else anywhere.any(0) for slice_ in anywhere]
+    places = [slice_ if slice_.any() else np.asarray(anywhere.any(0)) for slice_ in anywhere]
     windows = [(slice(None), *window_around(place, place.shape, side)) for place in places]
     factor = -(-SIDE // (side * min(2, len(stacks))))
     pages = []

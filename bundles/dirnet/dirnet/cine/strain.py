@@ -124,7 +124,8 @@ def strain_curves(
     mm = np.array(check_spacing(spacing))
     centre = _centroid(inside, fields[ed])
     if centre is None or not wall.any():
-        return StrainCurves(*np.full((2, len(fields)), np.nan), np.zeros(len(fields)))
+        unknown = np.full(len(fields), np.nan)
+        return StrainCurves(unknown, unknown.copy(), np.zeros(len(fields)))
 
     places, gradients, known = _follow(fields, wall)
     known &= known[ed]
@@ -150,7 +151,7 @@ def _follow(fields: Tensor, wall: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
         both are known: in the image, and not where the field folds.
     """
     window = _window(wall, reach=int(np.ceil(fields.abs().max().item())) + 2)
-    fields = fields[(..., *window)]
+    fields = fields[(slice(None), slice(None), *window)]
     ring = torch.from_numpy(np.argwhere(wall[window]))
     inverse = invert(fields, ring)
     back = ring.float() + inverse.mT

@@ -26,13 +26,13 @@ def jacobian_determinant(ddf: Tensor) -> Tensor:
             f"got {list(ddf.shape)}"
         )
     ddf = ddf.to(torch.promote_types(ddf.dtype, torch.float32))
-    here = ddf[(..., *[slice(-1)] * dims)]
+    inner = [slice(-1)] * dims
+    here = ddf[(slice(None), slice(None), *inner)]
     columns = []
     for axis in range(dims):
-        ahead = [slice(-1)] * dims
-        ahead[axis] = slice(1, None)
+        ahead = [*inner[:axis], slice(1, None), *inner[axis + 1 :]]
         identity = torch.eye(dims, dtype=ddf.dtype, device=ddf.device)[axis].view(-1, *[1] * dims)
-        columns.append(ddf[(..., *ahead)] - here + identity)
+        columns.append(ddf[(slice(None), slice(None), *ahead)] - here + identity)
     if dims == 2:
         (a, b), (c, d) = (column.unbind(1) for column in columns)
         return (a * d - b * c).unsqueeze(1)

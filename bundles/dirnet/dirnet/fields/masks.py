@@ -65,7 +65,8 @@ def surface_distances(pred: ArrayLike, target: ArrayLike, spacing: Sequence[floa
     # outside the joint bounding box there is nothing; MONAI's own crop gives the same at 6 times the cost
     box = tuple(map(slice, *generate_spatial_bounding_box((a | b)[None])))
     a, b = get_mask_edges(a[box], b[box], crop=False)
-    return get_surface_distance(a, b, spacing=spacing), get_surface_distance(b, a, spacing=spacing)
+    there, back = (get_surface_distance(*masks, spacing=spacing) for masks in ((a, b), (b, a)))
+    return np.asarray(there), np.asarray(back)
 
 
 def surface_scores(pred: ArrayLike, target: ArrayLike, spacing: Sequence[float]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom.misc
@@ -88,7 +89,7 @@ def _numpy(registration: Registration, path: Path) -> None:
 
 
 def _dicom(registration: Registration, warped: Path, field: Path) -> None:
-    files = registration.fixed_file, registration.moving_file
+    files: Any = registration.fixed_file, registration.moving_file  # both there, as _check_dicom has seen to
     objects = (
         (write_deformable_registration, field, registration.ddf),
         (write_derived_series, warped, registration.warped),

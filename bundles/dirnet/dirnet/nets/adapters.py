@@ -56,21 +56,17 @@ class DenseNetwork(nn.Module):
         self, target: str, options: Mapping[str, Any] | None = None, spatial_dims: int = 2, divisor: int = 16
     ) -> None:
         super().__init__()
-        self.definition = {
-            "target": target,
-            "options": dict(options or {}),
-            "spatial_dims": spatial_dims,
-            "divisor": divisor,
-        }
+        options = dict(options or {})
+        self.definition = {"target": target, "options": options, "spatial_dims": spatial_dims, "divisor": divisor}
         self.spatial_dims = spatial_dims
         self.divisor = divisor
-        self.network = _build(target, self.definition["options"])
+        self.network = _build(target, options)
         self.takes_two = len(inspect.signature(self.network.forward).parameters) > 1
 
     def forward(self, pair: Tensor) -> Tensor:
         if pair.dim() != self.spatial_dims + 2 or pair.shape[1] != 2:
             raise ValueError(f"expected pairs (B, 2, ...) with {self.spatial_dims} axes, got {list(pair.shape)}")
-        size = pair.shape[2:]
+        size = list(pair.shape[2:])
         padding = [pad for n in reversed(size) for pad in (0, -n % self.divisor)]
         padded = F.pad(pair, padding)
         result = self.network(padded[:, :1], padded[:, 1:]) if self.takes_two else self.network(padded)
@@ -80,7 +76,8 @@ class DenseNetwork(nn.Module):
                 f"network_def: {self.definition['target']} gives {list(ddf.shape)} for pairs {list(padded.shape)}; "
                 f"expected a displacement field (B, {self.spatial_dims}, ...) of the same size"
             )
-        return ddf[(..., *(slice(n) for n in size))].float()
+        inside: Any = (..., *(slice(n) for n in size))
+        return ddf[inside].float()
 
     def displacement(self, pair: Tensor) -> Displacement:
         """Pairs (B, 2, H, W[, D]) to their displacement, without splines."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +26,14 @@ def bfloat16_pays(device: torch.device | str) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def predict_displacement(network: nn.Module, pairs: Tensor, amp: bool) -> Displacement:
+def predict_displacement(network: Any, pairs: Tensor, amp: bool) -> Displacement:
     """Pairs (B, 2, H, W[, D]) to their displacement, by any network that has ``displacement(pair)``.
 
     All that registers comes through here: training, evaluation and :class:`dirnet.registrar.Registrar`. Without
     gradients a CPU takes a few pairs at a time, for whose activations its cache is large enough.
 
     Args:
-        network: in eval mode, unless gradients are wanted.
+        network: a module that has ``displacement``; in eval mode, unless gradients are wanted.
         pairs: channel 0 moving, channel 1 fixed, each scaled to [0, 1]; on the network's device.
         amp: whether its layers compute in bfloat16. Fields are always float32: bfloat16 has steps of half a pixel at
             100 pixels.
@@ -55,9 +56,9 @@ def for_inference(network: nn.Module, device: torch.device | str, amp: bool) -> 
         device: where it is to compute.
         amp: whether its layers are to compute in bfloat16.
     """
-    memory_format = torch.channels_last if network.spatial_dims == 2 else torch.channels_last_3d
-    ready = network.fold_normalization() if isinstance(network, DIRNet) else copy.deepcopy(network).eval()
-    ready = ready.to(device, memory_format=memory_format).requires_grad_(False)
+    memory_format: Any = torch.channels_last if network.spatial_dims == 2 else torch.channels_last_3d
+    ready: Any = network.fold_normalization() if isinstance(network, DIRNet) else copy.deepcopy(network).eval()
+    ready = ready.to(device).to(memory_format=memory_format).requires_grad_(False)
     # in 3-D torch has no pooling in bfloat16 on a CPU
     fused = isinstance(network, DIRNet) and network.spatial_dims == 2 and fusion_works(device)
     return FusedDIRNet(ready, amp) if fused else ready
@@ -79,7 +80,7 @@ class FusedDIRNet(nn.Module):
         super().__init__()
         self.network = network
         self.spatial_dims = network.spatial_dims
-        self.transformer = network.transformer
+        self.transformer: Any = network.transformer
         self.definition = network.definition
         self.dtype = torch.bfloat16 if amp else torch.float32
         self._layers = copy.deepcopy(network.regressor).to(self.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -115,7 +116,7 @@ class DIRNet(nn.Module):
                 norm="batch",
                 act="elu",
             )
-            block.adn.A = ELU()  # MONAI's act takes no class of ours
+            block.get_submodule("adn").A = ELU()  # MONAI's act takes no class of ours
             return block
 
         def downsampling() -> nn.Module:
@@ -142,14 +143,14 @@ class DIRNet(nn.Module):
             layers += [convolution(channels), downsampling(), nn.Flatten()]
             for inputs in (features, 1024):
                 layers += [nn.Linear(inputs, 1024, bias=False), nn.BatchNorm1d(1024), ELU()]
-            output: nn.Module = nn.Linear(1024, points)
+            output: nn.Linear | nn.Conv2d | nn.Conv3d = nn.Linear(1024, points)
             layers += [output, nn.Unflatten(1, (spatial_dims, *grid))]
         else:
             layers += [convolution(channels, kernel_size=1), convolution(channels, kernel_size=1)]
             output = nn.Conv2d(channels, 2, 1) if spatial_dims == 2 else nn.Conv3d(channels, 3, 1)
             layers.append(output)
-        nn.init.zeros_(output.weight)
-        nn.init.zeros_(output.bias)
+        for parameter in output.parameters():
+            nn.init.zeros_(parameter)
         self.regressor = nn.Sequential(*layers)
         if spline == "thin_plate":
             self.transformer: nn.Module = ThinPlateSplineTransformer(self.spacing, spatial_dims)
@@ -200,7 +201,8 @@ class DIRNet(nn.Module):
         Raises:
             ValueError: as :meth:`padded`.
         """
-        return self.transformer.displacement(self.control_points(pair), list(pair.shape[2:]))
+        transformer: Any = self.transformer
+        return transformer.displacement(self.control_points(pair), list(pair.shape[2:]))
 
     def fold_normalization(self) -> DIRNet:
         """A copy for inference whose convolutions have taken in their batch normalisation: the same field, sooner.
@@ -211,8 +213,9 @@ class DIRNet(nn.Module):
         folded.regressor.__dict__.pop("forward", None)  # compiled, it would be this network's own
         for block in folded.regressor:
             if isinstance(block, Convolution):
-                block.conv = fuse_conv_bn_eval(block.conv, block.adn.N)
-                block.adn.N = nn.Identity()
+                layers: Any = block
+                layers.conv = fuse_conv_bn_eval(layers.conv, layers.adn.N)
+                layers.adn.N = nn.Identity()
         return folded
 
     def get_extra_state(self) -> Tensor:

@@ -63,7 +63,8 @@ def stop(network: DistributedNetwork) -> None:
     Once nothing holds the process group its threads end: one that is left when the interpreter ends can abort it.
     """
     dist.barrier()
-    network.reducer = network.logger = network.process_group = None
+    held: Any = network
+    held.reducer = held.logger = held.process_group = None
     dist.destroy_process_group()
     idist.sync()  # Ignite would go on to ask the group for its rank
 
@@ -92,7 +93,7 @@ class _Registering(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
 
     def forward(self, pair: Tensor) -> Displacement:
         return self.network.displacement(pair)
@@ -134,9 +135,10 @@ class SharedBatchNorm(_BatchNorm):
         var = square - mean.square()
         with torch.no_grad():
             number = x.numel() // x.shape[1] * dist.get_world_size()
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean.to(x.dtype), self.momentum)
-            self.running_var.lerp_((var * number / (number - 1)).to(x.dtype), self.momentum)
+            state: Any = self  # whose type allows for layers that track nothing
+            state.num_batches_tracked += 1
+            state.running_mean.lerp_(mean.to(x.dtype), self.momentum)
+            state.running_var.lerp_((var * number / (number - 1)).to(x.dtype), self.momentum)
         shape = [1, -1] + [1] * (x.dim() - 2)
         scale = self.weight * (var + self.eps).rsqrt().to(x.dtype)
         return ((x - mean.to(x.dtype).view(shape)) * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
@@ -172,8 +174,9 @@ class BatchLoss:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        values = torch.stack([engine.state.output["loss"].detach(), *self.loss.terms.values()])
+        output: Any = engine.state.output
+        values = torch.stack([output["loss"].detach(), *self.loss.terms.values()])
         dist.all_reduce(values)
         total, *terms = values / dist.get_world_size()
-        engine.state.output["loss"] = total
+        output["loss"] = total
         self.loss.terms = dict(zip(self.loss.terms, terms, strict=True))

@@ -25,7 +25,7 @@ def compile_layers(network: DIRNet, wanted: bool = True) -> None:
     It needs a C++ compiler and Python's headers, on a GPU Triton. State and names of the weights stay as they are.
     """
     if check_flag(wanted, "compile"):
-        network.regressor.forward = torch.compile(network.regressor.forward)
+        network.regressor.forward = torch.compile(network.regressor.forward)  # type: ignore[method-assign]
 
 
 class PreparePair(PrepareBatch):

@@ -51,6 +51,7 @@ class PairRegistration:
         for pair in pairs:
             names = result_files(pair["name"], formats).values()
             refuse_overwriting(*(self.folder / name for some in names for name in some), overwrite=overwrite)
+        self.pairs = len(pairs)
         self.failed: list[str] = []
         self.console = Console()
 
@@ -84,8 +85,7 @@ class PairRegistration:
             InputError: when a pair failed.
         """
         if self.failed:
-            pairs = engine.state.epoch_length
-            count = f"{len(self.failed)} of {pairs} pairs failed: " if pairs > 1 else ""
+            count = f"{len(self.failed)} of {self.pairs} pairs failed: " if self.pairs > 1 else ""
             raise InputError(count + "; ".join(self.failed))
 
     def _say(self, line: str) -> None:

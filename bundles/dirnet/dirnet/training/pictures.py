@@ -80,10 +80,11 @@ class RegistrationPictures:
 
     def collect(self, engine: Engine) -> None:
         """Take evenly spread registrations of each batch, so that no image is kept that is not shown."""
-        batches, number = engine.state.epoch_length, len(engine.state.output["image"])
-        wanted = round(engine.state.iteration * self.count / batches) - len(self.rows)
+        state: Any = engine.state
+        number = len(state.output["image"])
+        wanted = round(state.iteration * self.count / state.epoch_length) - len(self.rows)
         for k in range(min(wanted, number)):
-            self.rows.append(row_of(engine.state.batch, engine.state.output, k * number // wanted))
+            self.rows.append(row_of(state.batch, state.output, k * number // wanted))
 
     def show(self, engine: Engine) -> None:
         save_picture(picture(self.rows, crop=128), self.path)
@@ -110,7 +111,7 @@ class QuantilePictures:
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.COMPLETED, self.show)
 
-    def show(self, engine: Engine) -> None:
+    def show(self, engine: Any) -> None:
         dice = np.array([row["dice_after"] for row in self.table.rows])
         order = [int(index) for index in np.argsort(dice) if not np.isnan(dice[index])]
         if not order:

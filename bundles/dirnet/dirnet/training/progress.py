@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from monai.engines import Evaluator
@@ -30,11 +32,12 @@ class Progress(ProgressBar):
 
     def _reset(self, pbar_total: int | None) -> None:
         # as Ignite's, which starts every bar at 1: a training that goes on starts where it was
+        engine: Any = self._engine
         self.pbar = self.pbar_cls(
             total=pbar_total,
             leave=self.persist,
             bar_format=self.bar_format,
-            initial=max(1, self._engine.state.iteration),
+            initial=max(1, engine.state.iteration),
             **self.tqdm_kwargs,
         )
 

@@ -118,7 +118,8 @@ class RegistrationTable:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def collect(self, engine: Engine) -> None:
-        batch, output = engine.state.batch, engine.state.output
+        state: Any = engine.state
+        batch, output = state.batch, state.output
         prediction, fixed = output["pred"], output["label"]
         states = {
             "before": (output["image"][:, :1], batch["moving_lumen"] > 0),

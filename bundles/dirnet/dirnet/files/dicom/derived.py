@@ -105,7 +105,7 @@ def write_derived_series(
         moving = [read_header(path) for path in _one_each(moving_files, len(paths), "moving")]
     for header in fixed:
         if header.SOPClassUID != MRImageStorage:
-            raise InputError(f"{header.filename}: expected an MR Image of one frame, found {header.SOPClassUID.name}")
+            raise InputError(f"{header.filename!s}: expected an MR Image of one frame, found {header.SOPClassUID.name}")
     check_images(fixed, images.shape[1:], "warped image", same=("PatientID", "StudyInstanceUID"))
 
     now = datetime.now()

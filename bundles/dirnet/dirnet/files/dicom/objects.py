@@ -17,7 +17,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
 from transforms.cine import check_file
@@ -107,13 +107,13 @@ def check_images(headers: Sequence[FileDataset], size: tuple[int, ...], what: st
     for header in headers:
         if (header.Rows, header.Columns) != tuple(size):
             raise InputError(
-                f"{header.filename}: has {header.Rows}x{header.Columns} pixels (rows x columns), "
+                f"{header.filename!s}: has {header.Rows}x{header.Columns} pixels (rows x columns), "
                 f"its {what} {size[0]}x{size[1]}"
             )
-        slice_grid(header, header.filename)  # raises when it has no place in space
+        slice_grid(header, str(header.filename))  # raises when it has no place in space
         for keyword in same:
             if header.get(keyword) != headers[0].get(keyword):
-                raise InputError(f"{header.filename}: another {keyword} than {headers[0].filename}, in one series")
+                raise InputError(f"{header.filename!s}: another {keyword} than {headers[0].filename!s}, in one series")
 
 
 def new_object(sop_class: str, source: FileDataset, now: datetime) -> FileDataset:
@@ -121,7 +121,7 @@ def new_object(sop_class: str, source: FileDataset, now: datetime) -> FileDatase
     meta = FileMetaDataset()
     meta.FileMetaInformationGroupLength = 0  # put right as it is written
     meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = sop_class
+    meta.MediaStorageSOPClassUID = UID(sop_class)
     meta.MediaStorageSOPInstanceUID = generate_uid(prefix=None)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
@@ -215,7 +215,7 @@ def warn_of_malformed(headers: Sequence[FileDataset]) -> None:
                 names.append(name)
     if names:
         warnings.warn(
-            f"{headers[0].filename}: not of the standard's form, and kept, so that what is written stays with its "
+            f"{headers[0].filename!s}: not of the standard's form, and kept, so that what is written stays with its "
             f"study and images: {', '.join(dict.fromkeys(names))}",
             stacklevel=4,  # who called write_...: this, the function, pydicom's decorator
         )

@@ -71,7 +71,7 @@ def write_deformable_registration(
     """
     needs = [*GEOMETRY, "FrameOfReferenceUID"]
     fixed, moving = read_header(fixed_file, needs), read_header(moving_file, needs)
-    field = displacement_image(ddf, *(slice_grid(header, header.filename) for header in (fixed, moving)))
+    field = displacement_image(ddf, *(slice_grid(header, str(header.filename)) for header in (fixed, moving)))
     vectors = sitk.GetArrayFromImage(field).astype("<f4")
     if not np.isfinite(vectors).all():
         raise InputError("the displacement field holds values that are not finite")

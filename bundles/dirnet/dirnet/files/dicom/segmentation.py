@@ -111,8 +111,8 @@ def _check_parallel(headers: Sequence[FileDataset]) -> None:
                 np.array(header[keyword].value, float), np.array(first[keyword].value, float), atol=1e-3
             ):
                 raise InputError(
-                    f"{header.filename}: {keyword} differs from that of {first.filename}; expected parallel slices of "
-                    "one pixel size"
+                    f"{header.filename!s}: {keyword} differs from that of {first.filename!s}; expected parallel "
+                    "slices of one pixel size"
                 )
 
 
@@ -172,7 +172,7 @@ def _fill_groups(new: Dataset, headers: Sequence[FileDataset], marked: np.ndarra
     copy_elements(headers[0], orientation, ["ImageOrientationPatient"])
     copy_elements(headers[0], measures, ["PixelSpacing", "SliceThickness", "SpacingBetweenSlices"])
     if not measures.get("SliceThickness"):  # type 1C: as it is taken to be where it is unknown
-        measures.SliceThickness = format_number_as_ds(slice_grid(headers[0], headers[0].filename).GetSpacing()[2])
+        measures.SliceThickness = format_number_as_ds(slice_grid(headers[0], str(headers[0].filename)).GetSpacing()[2])
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
     new.SharedFunctionalGroupsSequence = [shared]
     # counted from 1 without gaps, though a slice or a time may have no lumen
