@@ -22,7 +22,7 @@ __all__ = ["CineStack", "hold_dicom", "read_cine_stack", "read_itk"]
 Item = tuple[Path, pydicom.Dataset]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CineStack:
     """A cine of one slice or several.
 

@@ -28,7 +28,7 @@ __all__ = ["SCORES", "Patient", "Result", "judge", "read_patients"]
 SCORES = ("dice", "hd95", "hd95_pooled", "mad")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patient:
     """
     Attributes:
@@ -53,7 +53,7 @@ class Patient:
         return self.drawn["ed"].any((1, 2)) & self.drawn["es"].any((1, 2))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """A patient's cine followed one way.
 

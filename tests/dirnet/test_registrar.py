@@ -234,3 +234,11 @@ def test_a_propagation_takes_the_way_that_it_is_given(registrar, images):
     found = registrar.propagate(cine, mask, 0, shifted)
     assert np.array_equal(found.masks[1], np.roll(mask, 3, 0))
     assert np.array_equal(found.masks[2], mask)
+
+
+def test_results_are_compared_by_identity(registrar, images):
+    """Arrays have no one truth value: equality of fields would raise."""
+    found = registrar.register(*images)
+    assert found == found
+    assert found != registrar.register(*images)
+    assert len({found, found}) == 1

@@ -1,3 +1,6 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -164,6 +167,21 @@ def test_thin_plate_keeps_no_matrix_of_another_size():
         for _ in range(2):
             fresh = ThinPlateSplineTransformer(4)(control_points, size)
             torch.testing.assert_close(layer(control_points, size), fresh, atol=0, rtol=0)
+
+
+def test_thin_plate_in_threads_of_several_sizes():
+    """Each thread's field is its own size's, though all share what the layer keeps."""
+    layer = ThinPlateSplineTransformer(4)
+    cases = [(some_control_points(counts), size) for counts, size in (((3, 5), [12, 20]), ((5, 3), [20, 12]))]
+    expected = [ThinPlateSplineTransformer(4)(*case) for case in cases]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda number: layer(*cases[number % 2]), range(600)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(torch.equal(field, expected[number % 2]) for number, field in enumerate(found))
 
 
 def test_thin_plate_trains_after_inference_mode_and_a_change_of_type():

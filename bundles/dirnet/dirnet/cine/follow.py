@@ -40,7 +40,7 @@ RESULTS = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png
 DICOM_RESULTS = ("segmentation.dcm",)  # of a cine from DICOM files
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Followed:
     """A left ventricle's lumen through a cycle.
 

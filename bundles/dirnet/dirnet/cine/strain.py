@@ -47,7 +47,7 @@ __all__ = ["StrainCurves", "myocardial_ring", "strain_curves"]
 MISS = 0.1  # pixels by which the way to a frame and back may miss its start before it counts as unknown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StrainCurves:
     """Mean Green-Lagrange strain over the ring, from ED to each frame, in %; nan where there is nothing to measure.
 

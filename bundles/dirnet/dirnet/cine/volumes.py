@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 __all__ = ["VentricularFunction", "VolumeCurve", "areas", "check_spacing", "ventricular_function", "volume_curve"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VolumeCurve:
     """Volume over the cycle.
 

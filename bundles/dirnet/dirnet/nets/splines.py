@@ -242,8 +242,9 @@ class ThinPlateSplineTransformer(nn.Module):
     def __init__(self, spacing: int | Sequence[int], spatial_dims: int = 2) -> None:
         super().__init__()
         self.spacing = _spacing_per_axis(spacing, spatial_dims)
-        self.made_for = [0]
-        self.matrix = torch.zeros(0)  # no buffer: the network's own type must not touch it
+        # the last sizes and their matrix, replaced as one, so that threads never mix two sizes; the matrix is no
+        # buffer, which the network's own type would touch
+        self.kept = ([0], torch.zeros(0))
 
     def extra_repr(self) -> str:
         return f"spacing={self.spacing}"
@@ -260,12 +261,13 @@ class ThinPlateSplineTransformer(nn.Module):
         counts = list(control_points.shape[2:])
         if min(counts) < 2:
             raise ValueError(f"a thin-plate spline needs two control points an axis or more, got {counts}")
-        stale = self.made_for != counts + size or self.matrix.device != control_points.device
+        made_for, matrix = self.kept
+        stale = made_for != counts + size or matrix.device != control_points.device
         # one made under inference_mode is no use to autograd
-        if stale or (self.matrix.is_inference() and control_points.requires_grad):
-            self.matrix = self.interpolation_matrix(counts, size).to(control_points.device)
-            self.made_for = counts + size
-        field = _product(control_points.float().flatten(2), self.matrix)
+        if stale or (matrix.is_inference() and control_points.requires_grad):
+            matrix = self.interpolation_matrix(counts, size).to(control_points.device)
+            self.kept = (counts + size, matrix)
+        field = _product(control_points.float().flatten(2), matrix)
         return field.reshape(list(field.shape[:2]) + size)
 
     def displacement(self, control_points: Tensor, size: list[int]) -> Displacement:
