@@ -102,7 +102,8 @@ def strain_curves(
     Radial is the direction from the lumen's centroid, circumferential that across it, both at ED.
 
     Args:
-        ddf: (T, 2, H, W) in pixels, from the annotated frame to each: ``warped_t(x) = annotated(x + ddf_t(x))``.
+        ddf: (T, 2, H, W) in pixels, (row, column), from the annotated frame to each, pull-back:
+            ``warped_t(x) = annotated(x + ddf_t(x))``.
         lumen: mask (H, W) on the annotated frame.
         spacing: (row mm, column mm).
         ed: index of the end-diastolic frame, to which strain refers; the annotated frame or another.

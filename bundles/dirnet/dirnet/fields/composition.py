@@ -27,7 +27,7 @@ def compose(first: Tensor, second: Tensor) -> Tensor:
     original. With ``first`` from frame a to b and ``second`` from b to c, the result goes from a to c.
 
     Args:
-        first, second: DDF (B, 2, H, W) or (B, 3, H, W, D) each.
+        first, second: DDF (B, 2, H, W) or (B, 3, H, W, D) each, in pixels, components in array order, pull-back.
 
     Returns:
         DDF of the same shape, float32, or float64 where one of them is; has gradients with respect to both.
@@ -55,7 +55,7 @@ def invert(ddf: Tensor, places: Tensor | None = None) -> Tensor:
     found is returned; by how far it misses, in pixels, is the length of ``compose(ddf, invert(ddf))``.
 
     Args:
-        ddf: (B, 2, H, W) or (B, 3, H, W, D).
+        ddf: (B, 2, H, W) or (B, 3, H, W, D), in pixels, components in array order, pull-back.
         places: where alone it is wanted, (N, 2) or (N, 3) in pixels, in array order; a few points take a small part
             of the time.
 

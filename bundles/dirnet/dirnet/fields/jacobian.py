@@ -11,6 +11,7 @@ __all__ = ["folded_percent", "jacobian_determinant"]
 def jacobian_determinant(ddf: Tensor) -> Tensor:
     """Determinant of the Jacobian of ``x + ddf(x)``: (B, dims, H, W[, D]) -> (B, 1, H-1, W-1[, D-1]).
 
+    The DDF is in pixels, components in array order, pull-back; pixels count as square, whatever their spacing.
     Above 1 where a region is larger in the moving image than in the fixed, 0 or less where the field folds.
     By forward differences, hence one fewer along each axis. Central differences average folds away; forward
     ones find more, though no single kind finds all (Liu et al., "On finite difference Jacobian computation in

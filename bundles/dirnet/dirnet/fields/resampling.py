@@ -32,7 +32,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
 
     Args:
         image: of any type; coarser ones than float32 cannot hold the coordinates.
-        ddf: in pixels.
+        ddf: in pixels of the fixed grid, components in array order (row, column[, depth]), pull-back.
         mode: ``"bilinear"`` or ``"nearest"``.
 
     Raises:

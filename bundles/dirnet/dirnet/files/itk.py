@@ -178,7 +178,7 @@ def displacement_image(ddf: Tensor | np.ndarray, fixed: sitk.Image, moving: sitk
     """One DDF as the displacement field that ``sitk.DisplacementFieldTransform`` takes.
 
     Args:
-        ddf: (2, H, W) or (3, D, H, W) in pixels, no batch axis; left as it is.
+        ddf: (2, H, W) or (3, D, H, W) in pixels, components in array order, pull-back; no batch axis; left as it is.
         fixed: gives the grid, spacing, origin and direction: a 2-D image, a 3-D image, or for a 2-D DDF a 3-D
             image of one slice, as SimpleITK reads a DICOM slice.
         moving: only for its spacing, origin and direction; None where they equal those of ``fixed``. The
@@ -215,7 +215,8 @@ def ddf_from_image(image: sitk.Image, moving: sitk.Image | None = None) -> np.nd
         moving: only for its spacing, origin and direction; None where they equal those of ``image``.
 
     Returns:
-        float64 (2, H, W) or (3, D, H, W); a 3-D image of one slice gives (2, H, W).
+        float64 (2, H, W) or (3, D, H, W) in pixels, components in array order, pull-back; a 3-D image of one slice
+        gives (2, H, W).
 
     Raises:
         ValueError: when the components do not match the dimensions, ``moving`` has another number of

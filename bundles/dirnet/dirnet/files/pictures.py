@@ -18,8 +18,9 @@ def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
     """One row a registration: fixed, moving, warped, fixed - moving, fixed - warped, and the warped grid.
 
     Args:
-        rows: dictionaries of arrays (H, W) ``fixed``, ``moving``, ``warped``, ``ddf`` (2, H, W), and optionally the
-            masks ``fixed_lumen``, ``moving_lumen`` and ``warped_lumen``, drawn as contours, and a ``title``.
+        rows: dictionaries of arrays (H, W) ``fixed``, ``moving``, ``warped``; ``ddf`` (2, H, W) in pixels,
+            (row, column), pull-back; optionally the masks ``fixed_lumen``, ``moving_lumen`` and ``warped_lumen``, drawn
+            as contours, and a ``title``.
         crop: side in pixels of the square around the fixed lumen that is shown, where there is one.
     """
     headings = ("fixed", "moving", "warped", "fixed − moving", "fixed − warped", "warped grid")

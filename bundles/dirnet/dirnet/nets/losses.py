@@ -55,7 +55,10 @@ class FoldingLoss(nn.Module):
         return f"margin={self.margin}"
 
     def forward(self, ddf: Tensor) -> Tensor:
-        """DDF (B, dims, H, W[, D]) in pixels to a scalar."""
+        """DDF (B, dims, H, W[, D]) in pixels, components in array order, pull-back, to a scalar.
+
+        Pixels count as square.
+        """
         # on a CPU a few fields at a time, whose determinants stay in its cache: two thirds of the time
         determinants = map(jacobian_determinant, ddf.split(at_once(ddf, FIELD)) if ddf.device.type == "cpu" else [ddf])
         deficits = [torch.relu(self.margin - determinant) for determinant in determinants]

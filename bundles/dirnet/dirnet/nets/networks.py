@@ -57,7 +57,8 @@ class DIRNet(nn.Module):
 
     Input: pair (B, 2, H, W[, D]), channel 0 moving, channel 1 fixed, each scaled to [0, 1]; any size: it is padded
     with zeros at the end of each axis to a multiple of the spacing, and the field is cropped back.
-    Output: DDF (B, dims, H, W[, D]) in pixels, float32: ``warped(x) = moving(x + ddf(x))``.
+    Output: DDF (B, dims, H, W[, D]) in pixels, components in array order, float32, pull-back:
+    ``warped(x) = moving(x + ddf(x))``. Pixels count as square, whatever their spacing.
 
     Example::
 

@@ -154,7 +154,7 @@ class BSplineTransformer(nn.Module):
             size: spatial size of the field, at most K * spacing an axis, which is the default.
 
         Returns:
-            DDF (B, dims, *size), float32.
+            DDF (B, dims, *size), float32, in pixels, components in array order, pull-back.
 
         Raises:
             ValueError: when the control points are of other dimension, or do not reach over ``size``.

@@ -61,7 +61,7 @@ def write_deformable_registration(
 
     Args:
         path: where to write.
-        ddf: (2, H, W) in pixels, no batch axis.
+        ddf: (2, H, W) in pixels, (row, column), pull-back; no batch axis.
         fixed_file, moving_file: DICOM files of the two images; each by its own geometry.
 
     Raises:
