@@ -1,4 +1,4 @@
-"""Random windows and contrasts for training pairs: one place for both images, and a scanner of its own for each pair."""
+"""Random windows and contrasts for training pairs: one place for both images, a scanner of its own for each pair."""
 
 from __future__ import annotations
 

@@ -21,13 +21,15 @@ __all__ = ["ContourPairDataset", "signed_distance"]
 
 FAR = 20.0  # pixels, beyond which a distance is of no interest
 SMALLEST = 60  # pixels of a lumen that is contracted
+MORE_MOTION = 1.5  # how much oftener a pair is drawn whose lumen vanishes than one whose lumen stays
 WHOLE_CINE = 5  # frames; with more a cine is drawn from at any two phases
 
 
 class ContourPairDataset(Dataset):
     """Item i is batch i of pairs, which follows from (seed, i) alone.
 
-    A pair is one of three kinds: end-diastole with end-systole, as drawn; end-diastole with a synthetic contraction of
+    A pair is one of three kinds: end-diastole with end-systole, as drawn, the oftener the more the lumen changes;
+    end-diastole with a synthetic contraction of
     it (:func:`transforms.contractions.contract`), whose wall is known; any two phases of a whole cine, of which few or
     none are drawn. Each is seen through a random window near the heart, and three in four through a random contrast
     (:mod:`transforms.augmentation`).
@@ -75,6 +77,7 @@ class ContourPairDataset(Dataset):
         self._layers: list[np.ndarray] = []  # image, lumen, epicardium, distance: (4, H, W) a frame
         self._known: list[tuple[bool, bool]] = []  # whether lumen and epicardium are, by frame
         self.drawn: list[tuple[int, int]] = []  # frames of end-diastole and end-systole
+        self.change: list[float] = []  # of the lumen's area between them, as a share of the larger
         self.synthetic: list[tuple[int, list[int]]] = []  # frame of end-diastole, frames of its contractions
         self.cines: list[list[int]] = []  # frames of whole cines
         self.centres: dict[int, np.ndarray] = {}  # of the heart, by frame
@@ -132,7 +135,8 @@ class ContourPairDataset(Dataset):
             moving, fixed = draw.choice(len(cine), 2, replace=False)
             return cine[moving], cine[fixed], False
         else:
-            pair = self.drawn[draw.integers(len(self.drawn))]
+            weights = 1 + MORE_MOTION * np.array(self.change)
+            pair = self.drawn[draw.choice(len(self.drawn), p=weights / weights.sum())]
             known = False
         moving, fixed = pair if draw.random() < 0.5 else pair[::-1]
         return moving, fixed, known
@@ -153,6 +157,8 @@ class ContourPairDataset(Dataset):
             return
         if self._known[frames[ed]][0] and self._known[frames[es]][0]:
             self.drawn.append((frames[ed], frames[es]))
+            areas = sorted(float(self._layers[frames[phase]][1].sum(dtype=np.float32)) for phase in (ed, es))
+            self.change.append(1 - areas[0] / max(areas[1], 1.0))
         if all(self._known[frames[ed]]):
             self._contract(frames[ed], centre, draw, contractions)
 
@@ -184,7 +190,7 @@ class ContourPairDataset(Dataset):
 
 
 def signed_distance(mask: np.ndarray) -> np.ndarray:
-    """Distance of each pixel's centre from a mask's border in pixels, negative inside, cut at 20; of an empty one 20."""
+    """Distance of pixels' centres from a mask's border in pixels, negative inside, at most 20; 20 of an empty one."""
     if not mask.any():
         return np.full(mask.shape, FAR, np.float32)
     outside, inside = distance_transform_edt(~mask), distance_transform_edt(mask)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -41,10 +41,12 @@ class Displacement:
         ddf: (B, dims, H, W[, D]) in pixels of the fixed grid, components in array order, pull-back:
             ``warped(x) = moving(x + ddf(x))``.
         parts: splines whose composition it is, the one that warps first before the others; empty where it is none.
+        besides: what else a network says of the batch, by name, such as a segmentation; for its own loss.
     """
 
     ddf: Tensor
     parts: tuple[BSplinePart, ...] = ()
+    besides: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ddf)

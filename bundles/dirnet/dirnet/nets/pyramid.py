@@ -205,7 +205,10 @@ class PyramidDIRNet(nn.Module):
             ValueError: as :meth:`padded`.
         """
         pair = self.padded(pair)
-        features = self.regressor.features(pair)
+        return self.points_of(pair, self.regressor.features(pair))
+
+    def points_of(self, pair: Tensor, features: Tensor) -> Tensor:
+        """Control points from a padded pair and its features."""
         points = self.integrated(self.regressor.output(features).float())
         if self.refiner is not None:
             cells = self.warped_cells(pair, points)

@@ -16,7 +16,7 @@ from ..fields.resampling import warp
 from ..nets.inference import predict_displacement
 from ..nets.networks import DIRNet
 
-__all__ = ["PreparePair", "RegistrationInferer", "compile_layers"]
+__all__ = ["PrepareContourPair", "PreparePair", "RegistrationInferer", "compile_layers"]
 
 
 def compile_layers(network: DIRNet, wanted: bool = True) -> None:
@@ -56,6 +56,22 @@ class PreparePair(PrepareBatch):
         return pair, target, (), {"masks": to_device("moving_lumen").float()}
 
 
+class PrepareContourPair(PrepareBatch):
+    """Batch of :class:`transforms.contour_pairs.ContourPairDataset` to the network's input, the pair in its random
+    contrast, and the target of :class:`~dirnet.nets.contour_loss.ContourLoss`, the batch itself."""
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple:
+        target = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in batchdata.items()}
+        pair = torch.cat([target["moving"], target["fixed"]], 1).contiguous(memory_format=torch.channels_last)
+        return pair, target
+
+
 class RegistrationInferer(Inferer):
     """Registers pairs and warps them: :func:`~dirnet.nets.inference.predict_displacement` as MONAI's engines take it.
 
@@ -75,14 +91,15 @@ class RegistrationInferer(Inferer):
             masks: (B, C, H, W[, D]) float, of the moving image, to be warped too.
 
         Returns:
-            ``warped`` (B, 1, ...) and ``ddf``; the ``seconds`` each registration took, unless for gradients: a GPU
-            would have to be waited for; with masks, ``warped_masks``, linear and cut at 0.5.
+            ``warped`` (B, 1, ...) and ``ddf``, and what else the network says; the ``seconds`` each registration took,
+            unless for gradients: a GPU would have to be waited for; with masks, ``warped_masks``, linear, cut at 0.5.
         """
         moving = inputs[:, :1]
         timed = not torch.is_grad_enabled()
         start = _now(inputs) if timed else 0.0
-        ddf = predict_displacement(network, inputs, self.amp).ddf
-        result: dict[str, Any] = {"warped": warp(moving, ddf), "ddf": ddf}
+        displacement = predict_displacement(network, inputs, self.amp)
+        ddf = displacement.ddf
+        result: dict[str, Any] = {"warped": warp(moving, ddf), "ddf": ddf, **displacement.besides}
         if timed:
             result["seconds"] = (_now(inputs) - start) / len(inputs)
         if masks is not None:
