@@ -39,7 +39,7 @@ def test_what_is_known():
     assert batch["lumen_known"].all()
     contracted = batch["wall_known"] > 0
     assert torch.equal(batch["epicardium_known"] > 0, contracted)  # drawn at end-diastole alone
-    assert 0.2 < contracted.float().mean() < 1
+    assert 0.2 < contracted.float().mean() < 0.8
     outside = batch["fixed_epicardium"] < batch["fixed_lumen"] - 1e-3
     assert not outside[contracted].any()
 
@@ -62,7 +62,7 @@ def test_distances_are_in_the_window_s_own_pixels():
     for lumen, distance in zip(batch["fixed_lumen"][:, 0] > 0.5, batch["fixed_distance"][:, 0], strict=True):
         own = distance_transform_edt(~lumen.numpy()) - 0.5
         near = (own > 0) & (own < 6)
-        assert np.abs(distance.numpy() - own)[near].mean() < 0.8
+        assert np.abs(distance.numpy() - own)[near].mean() < 1
 
 
 def test_a_batch_follows_from_seed_and_number():
