@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from monai.transforms import ResizeWithPadOrCrop
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from .augmentation import random_contrast, random_windows, take_windows
-from .contractions import contract
+from .contractions import FAR, contract, likely_epicardium, signed_distance
 from .errors import InputError
 
-__all__ = ["ContourPairDataset", "signed_distance"]
+__all__ = ["ContourPairDataset"]
 
-FAR = 20.0  # pixels, beyond which a distance is of no interest
 SMALLEST = 60  # pixels of a lumen that is contracted
 MORE_MOTION = 1.5  # how much oftener a pair is drawn whose lumen vanishes than one whose lumen stays
+GUESSED = 0.5  # how much a guessed epicardium counts
 WHOLE_CINE = 5  # frames; with more a cine is drawn from at any two phases
 
 
@@ -44,12 +44,15 @@ class ContourPairDataset(Dataset):
         contractions: synthetic ones of each end-diastolic frame with both contours.
         contracted: share of such pairs in a batch.
         any_phases: share of pairs of any two phases in a batch, where there are whole cines.
+        carry: a registration without contours, of a pair (1, 2, H, W) to its DDF (1, 2, H, W), such as
+            :meth:`dirnet.registrar.Registrar.displacement`'s: it gives a likely epicardium at end-systole, known by
+            half, where none is drawn. None leaves it unknown.
 
     Item, all (B, 1, side, side) float32: ``moving`` and ``fixed`` in a random contrast, ``moving_plain`` and
     ``fixed_plain`` as they are; the masks ``moving_lumen``, ``fixed_lumen``, ``moving_epicardium``,
     ``fixed_epicardium``, 0 to 1, and ``fixed_distance``, signed, from the fixed lumen's border in pixels, negative
-    inside; and (B,) float32, 1 where they are drawn or known, else 0, ``lumen_known``, ``epicardium_known`` (of both
-    images) and ``wall_known`` (its area too).
+    inside; and (B,) float32, 1 where they are drawn or known, a half where guessed, else 0, ``lumen_known``,
+    ``epicardium_known`` (of both images) and ``wall_known`` (its area too).
 
     Raises:
         InputError: when no cine has a lumen drawn at end-diastole and at end-systole, or ``crop_size`` is no square.
@@ -66,6 +69,7 @@ class ContourPairDataset(Dataset):
         contractions: int = 6,
         contracted: float = 0.3,
         any_phases: float = 0.15,
+        carry: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         if len(crop_size) != 2 or crop_size[0] != crop_size[1]:
             raise InputError(f"crop_size must be a square window, [side, side], got {crop_size!r}")
@@ -74,8 +78,9 @@ class ContourPairDataset(Dataset):
         self.batch_size, self.iterations, self.seed = batch_size, iterations, seed
         self.contracted, self.any_phases = contracted, any_phases
         self._fit = ResizeWithPadOrCrop(self.size)
+        self._carry = carry
         self._layers: list[np.ndarray] = []  # image, lumen, epicardium, distance: (4, H, W) a frame
-        self._known: list[tuple[bool, bool]] = []  # whether lumen and epicardium are, by frame
+        self._known: list[tuple[float, float]] = []  # whether lumen and epicardium are, by frame
         self.drawn: list[tuple[int, int]] = []  # frames of end-diastole and end-systole
         self.change: list[float] = []  # of the lumen's area between them, as a share of the larger
         self.synthetic: list[tuple[int, list[int]]] = []  # frame of end-diastole, frames of its contractions
@@ -160,7 +165,18 @@ class ContourPairDataset(Dataset):
             areas = sorted(float(self._layers[frames[phase]][1].sum(dtype=np.float32)) for phase in (ed, es))
             self.change.append(1 - areas[0] / max(areas[1], 1.0))
         if all(self._known[frames[ed]]):
+            if self._carry is not None and self._known[frames[es]] == (1, 0):
+                self._guess_epicardium(frames[ed], frames[es], self._carry)
             self._contract(frames[ed], centre, draw, contractions)
+
+    def _guess_epicardium(self, ed: int, es: int, carry: Callable[[Tensor], Tensor]) -> None:
+        (image_ed, lumen_ed, epicardium_ed, _), (image_es, lumen_es, _, _) = self._layers[ed], self._layers[es]
+        pair = torch.from_numpy(np.stack([image_ed, image_es])[None]).float()
+        places = np.indices(image_ed.shape) + carry(pair)[0].numpy()
+        carried = map_coordinates(epicardium_ed.astype(np.float32), places, order=1)
+        drawn = (layer > 0.5 for layer in (lumen_ed, epicardium_ed, lumen_es))
+        self._layers[es][2] = likely_epicardium(carried, *drawn)
+        self._known[es] = (1, GUESSED)
 
     def _contract(self, frame: int, centre: np.ndarray, draw: np.random.Generator, number: int) -> None:
         image, lumen, epicardium = self._layers[frame][:3]
@@ -170,7 +186,7 @@ class ContourPairDataset(Dataset):
         made = []
         for _ in range(number):
             made.append(len(self._known))
-            self._add_layers(*contract(image, lumen, epicardium | lumen, draw), known=(True, True))
+            self._add_layers(*contract(image, lumen, epicardium | lumen, draw), known=(1, 1))
             self.centres[made[-1]] = centre
         self.synthetic.append((frame, made))
 
@@ -179,19 +195,11 @@ class ContourPairDataset(Dataset):
             blank = torch.zeros_like(image)
             return np.asarray(self._fit((blank if array is None else array)[None].float())[0], np.float32)
 
-        known = (lumen is not None, epicardium is not None)
+        known = (float(lumen is not None), float(epicardium is not None))
         self._add_layers(fitted(image), fitted(lumen), fitted(epicardium), known)
 
     def _add_layers(
-        self, image: np.ndarray, lumen: np.ndarray, epicardium: np.ndarray, known: tuple[bool, bool]
+        self, image: np.ndarray, lumen: np.ndarray, epicardium: np.ndarray, known: tuple[float, float]
     ) -> None:
         self._layers.append(np.stack([image, lumen, epicardium, signed_distance(lumen > 0.5)]).astype(np.float16))
         self._known.append(known)
-
-
-def signed_distance(mask: np.ndarray) -> np.ndarray:
-    """Distance of pixels' centres from a mask's border in pixels, negative inside, at most 20; 20 of an empty one."""
-    if not mask.any():
-        return np.full(mask.shape, FAR, np.float32)
-    outside, inside = distance_transform_edt(~mask), distance_transform_edt(mask)
-    return np.clip(np.where(mask, 0.5 - inside, outside - 0.5), -FAR, FAR).astype(np.float32)

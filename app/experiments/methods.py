@@ -15,7 +15,7 @@ from dirnet.errors import InputError
 from dirnet.files.aside import write_aside
 from dirnet.registrar import SHIPPED_WEIGHTS
 from dirnet.training.pictures import row_of_registration
-from dirnet.training.state import check_run
+from dirnet.training.record import check_same
 from transforms.cine import fingerprint
 
 from .machine import machine
@@ -105,11 +105,8 @@ class Workplace:
         folder = self.training_dir(method)
         if not (folder / "model_final.pt").is_file():
             return False
-        check_run(
-            folder,
-            True,
-            self._parser("train.json", method, **self._training_options(method)).get_parsed_content("about"),
-        )
+        parser = self._parser("train.json", method, **self._training_options(method))
+        check_same(folder, parser.get_parsed_content("about"))
         return True
 
     def train(self, method: Method) -> None:

@@ -70,7 +70,7 @@ class Finetune(TrainTask):
             output_dir=str(folder),
             spatial_size=size,
             crop_size=[min(WINDOW, side) for side in size],
-            network_def=f"$handlers.load_network({str(self.weights.path)!r}).train()",
+            network_def=f"$weights.load_network({str(self.weights.path)!r}).train()",
             **settings,
         )
         workflow.initialize()

@@ -16,8 +16,7 @@ from monai.bundle import load as load_bundle
 from monai.utils import set_determinism
 
 from app.pack import pack
-from dirnet.nets.networks import DIRNet
-from dirnet.nets.weights import load_weights
+from dirnet.nets.weights import load_network
 
 
 @pytest.fixture
@@ -30,9 +29,7 @@ def files(bundle):
 
 @pytest.fixture(scope="module")
 def network(bundle):
-    network = DIRNet(channels=32, poolings=3, extra_convolutions=True)
-    load_weights(network, bundle / "models" / "model.pt")
-    return network.eval()
+    return load_network(bundle / "models" / "model.pt")
 
 
 def test_network_takes_and_gives_what_the_metadata_says(files):

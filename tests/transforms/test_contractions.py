@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dirnet.fields.jacobian import jacobian_determinant
-from transforms.contractions import contract, contraction
+from transforms.contractions import contract, contraction, signed_distance
 
 SIZE = (160, 176)
 ROWS, COLUMNS = np.indices(SIZE)
@@ -41,3 +41,11 @@ def test_the_same_draw_gives_the_same_heart():
     first, second = (contraction(LUMEN, EPICARDIUM, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert np.abs(first - contraction(LUMEN, EPICARDIUM, np.random.default_rng(4))).max() > 1
+
+
+def test_signed_distance():
+    mask = np.zeros((9, 9), bool)
+    mask[3:6, 3:6] = True
+    distance = signed_distance(mask)
+    assert (distance[4, 4], distance[4, 5], distance[4, 6], distance[4, 8]) == (-1.5, -0.5, 0.5, 2.5)
+    assert (signed_distance(mask & False) == 20).all()

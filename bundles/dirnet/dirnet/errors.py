@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ RUN_OPTIONS = {
     "args_file",
     "workflow_type",
 }
+
+# of a component of a config, whose options a person has named
+WRONG_KEYWORD = re.compile(r"unexpected keyword argument|missing \d+ required|required positional argument")
 
 INTERRUPTED = 130  # exit status: 128 and the number of SIGINT
 
@@ -56,9 +60,21 @@ def check_options(arguments: Sequence[str]) -> None:
     if "config_file" not in options:
         return
     place = next(i for i, part in enumerate(arguments) if part.startswith(("--config_file", "--config-file")))
-    value = arguments[place].partition("=")[2] or arguments[place + 1]
-    files = ast.literal_eval(value) if value.startswith(("[", "(")) else value.split(",")
-    known = {key.split("#")[0] for file in files for key in ConfigParser.load_config_file(file)}
+    value = arguments[place].partition("=")[2] or "".join(arguments[place + 1 : place + 2])
+    try:
+        files = ast.literal_eval(value) if value.startswith(("[", "(")) else value.split(",")
+    except (ValueError, SyntaxError) as error:
+        raise InputError(
+            f"--config_file: expected a file, or a list as \"['a.json','b.json']\", got {value}"
+        ) from error
+    known = set()
+    for file in files:
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"--config_file: there is no file '{file}'")
+        try:
+            known |= {key.split("#")[0].lstrip("+") for key in ConfigParser.load_config_file(file)}
+        except ValueError as error:
+            raise InputError(f"{file}: cannot be read as a config: {error}") from error
     for option in options:
         name = option.split("#")[0].split("::")[0]
         if name not in known | RUN_OPTIONS:
@@ -89,7 +105,15 @@ def _line(error: BaseException) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return f"\n{str(error) or 'interrupted'}"  # below the progress bar
     cause = cause_of(error)
+    if isinstance(cause, TypeError) and WRONG_KEYWORD.search(str(cause)):
+        component = re.findall(r"instantiate component '([\w.]+)'", _chain(error))
+        return f"error: {component[-1]}: {cause}" if component else None
     return f"error: {cause}" if isinstance(cause, InputError | OSError) else None
+
+
+def _chain(error: BaseException | None) -> str:
+    """The messages of an error and of those that caused it."""
+    return "" if error is None else f"{error}\n{_chain(error.__cause__)}"
 
 
 def _fails_first() -> bool:

@@ -25,11 +25,13 @@ from .nets.losses import ncc
 from .nets.weights import load_network
 from .registration import Propagation, Registration, as_mask, warp_mask
 
-__all__ = ["SHIPPED_WEIGHTS", "FrameFields", "Registrar", "direct_fields", "weights_file"]
+__all__ = ["SHIPPED", "SHIPPED_WEIGHTS", "FrameFields", "Registrar", "direct_fields", "weights_file"]
 
 logger = logging.getLogger(__name__)
 
-SHIPPED_WEIGHTS = Path(__file__).parents[1] / "models" / "model.pt"
+MODELS = Path(__file__).parents[1] / "models"
+SHIPPED = {"unsupervised": MODELS / "model.pt", "contours": MODELS / "contours.pt"}  # by how they were trained
+SHIPPED_WEIGHTS = SHIPPED["unsupervised"]
 
 
 class Registrar:
@@ -67,7 +69,8 @@ class Registrar:
     def load(cls, path: str | Path | None = None, device: torch.device | str | None = None) -> Registrar:
         """
         Args:
-            path: a checkpoint, the folder of a training or a bundle's; the weights shipped with this one by default.
+            path: "unsupervised" or "contours", the weights shipped with this bundle; a checkpoint; or the folder of a
+                training or of a bundle. By default the unsupervised ones.
             device: see the class.
 
         Raises:
@@ -177,12 +180,12 @@ def direct_fields(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:
 
 
 def weights_file(path: str | Path | None = None) -> Path:
-    """The file that :meth:`Registrar.load` reads of a checkpoint, the folder of a training or a bundle's.
+    """The file that :meth:`Registrar.load` reads: of shipped weights by name, a checkpoint, or a folder.
 
     Raises:
         FileNotFoundError: when there are no weights in the folder.
     """
-    path = SHIPPED_WEIGHTS if path is None else Path(path)
+    path = SHIPPED.get(str(path), Path(path)) if path is not None else SHIPPED_WEIGHTS
     if path.is_dir():
         found = [file for file in (path / "models" / "model.pt", path / "model.pt") if file.is_file()]
         if not found:

@@ -53,9 +53,10 @@ def test_a_registrar_takes_it():
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
-        ("os.system", {}, "must be a class of monai.networks.nets. or dirnet."),
+        ("os.system", {}, "must be a class of dirnet.nets. or monai.networks.nets."),
         ("monai.networks.nets.Nothing", {}, "there is no network 'monai.networks.nets.Nothing'"),
-        ("monai.networks.nets.LocalNet", {"channels": 2}, "does not take the options"),
+        ("monai.networks.nets.LocalNet", {"channels": 2}, "has no option channels"),
+        ("monai.networks.nets.LocalNet", {**LOCALNET, "in_channels": "x"}, "does not take the options"),
     ],
 )
 def test_wrong_names(target, options, message):

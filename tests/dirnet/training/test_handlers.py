@@ -9,18 +9,17 @@ import pandas as pd
 import pytest
 import torch
 from ignite.engine import Engine
-from monai.networks.utils import copy_model_state
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
 from dirnet.files.pictures import picture, window_around
 from dirnet.nets.networks import DIRNet
-from dirnet.nets.weights import load_weights
 from dirnet.training.engines import RegistrationInferer
 from dirnet.training.pictures import RegistrationPictures, row_of_registration
+from dirnet.training.record import check_run
 from dirnet.training.scores import MeanScore, RegistrationTable, lumen_dice
-from dirnet.training.state import TrainingState, check_run
+from dirnet.training.state import TrainingState
 from dirnet.training.validation import IntervalValidation
 
 
@@ -171,21 +170,6 @@ def test_window_lies_around_the_mask_and_in_the_image(where, crop, expected):
         mask[where] = 1
     rows, columns = window_around(mask, mask.shape, crop)
     assert (rows.start, rows.stop, columns.start, columns.stop) == expected
-
-
-def test_load_weights_names_what_is_wrong(tmp_path):
-    network = DIRNet()
-    path = tmp_path / "model.pt"
-    torch.save(network.state_dict(), path)
-    other = DIRNet()
-    torch.nn.init.ones_(other.regressor[-1].bias)
-    assert load_weights(other, path).regressor[-1].bias.abs().max() == 0
-    torch.save({"network": {}, "optimizer": {}}, tmp_path / "last.pt")
-    with pytest.raises(ValueError, match=r"last\.pt is a training's state; its weights are beside it, in model\.pt"):
-        load_weights(network, tmp_path / "last.pt")
-    with pytest.raises(ValueError, match=r"model\.pt: .*channels=16 \(this network: 8\)"):
-        load_weights(DIRNet(channels=8), path)
-    assert copy_model_state(other, network)[2] == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +11,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..fields.displacement import Displacement
+from .definition import DefinedNetwork, build
 
 __all__ = ["DenseNetwork", "check_registers"]
-
-PACKAGES = ("monai.networks.nets.", "dirnet.")  # from which a checkpoint may name a class
 
 
 def check_registers(network: nn.Module) -> nn.Module:
@@ -33,13 +31,13 @@ def check_registers(network: nn.Module) -> nn.Module:
     return network
 
 
-class DenseNetwork(nn.Module):
+class DenseNetwork(DefinedNetwork):
     """A network that gives a dense displacement field, such as MONAI's ``VoxelMorph``, ``VoxelMorphUNet`` or
     ``LocalNet``, as one that registers.
 
     Args:
-        target: its class by name, of ``monai.networks.nets`` or ``dirnet``. It takes the pair (B, 2, H, W[, D]), or
-            moving and fixed (B, 1, H, W[, D]) where its ``forward`` has two arguments, and returns the DDF
+        target: its class by name, of ``monai.networks.nets`` or ``dirnet.nets``. It takes the pair (B, 2, H, W[, D]),
+            or moving and fixed (B, 1, H, W[, D]) where its ``forward`` has two arguments, and returns the DDF
             (B, dims, H, W[, D]) in pixels, pull-back, alone or as the last of several results.
         options: its keyword arguments.
         spatial_dims: 2 or 3.
@@ -60,7 +58,7 @@ class DenseNetwork(nn.Module):
         self.definition = {"target": target, "options": options, "spatial_dims": spatial_dims, "divisor": divisor}
         self.spatial_dims = spatial_dims
         self.divisor = divisor
-        self.network = _build(target, options)
+        self.network = build(target, options)
         self.takes_two = len(inspect.signature(self.network.forward).parameters) > 1
 
     def forward(self, pair: Tensor) -> Tensor:
@@ -82,15 +80,3 @@ class DenseNetwork(nn.Module):
     def displacement(self, pair: Tensor) -> Displacement:
         """Pairs (B, 2, H, W[, D]) to their displacement, without splines."""
         return Displacement(self(pair))
-
-
-def _build(target: str, options: Mapping[str, Any]) -> nn.Module:
-    module, _, name = target.rpartition(".")
-    if not target.startswith(PACKAGES):
-        raise InputError(f"network_def: target must be a class of {' or '.join(PACKAGES)}, got {target!r}")
-    try:
-        return getattr(importlib.import_module(module), name)(**options)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"network_def: there is no network {target!r}: {error}") from error
-    except (TypeError, ValueError, AssertionError) as error:
-        raise InputError(f"network_def: {target} does not take the options {dict(options)}: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..errors import InputError
 from ..fields.displacement import Displacement
 from ..speed.blocks import ELU, HalvingAverage
+from .definition import DefinedNetwork
 from .splines import BSplineTransformer, ThinPlateSplineTransformer
 
 __all__ = ["DIRNet"]
@@ -25,7 +25,7 @@ POOLINGS = ("average", "max", "stride")
 SPLINES = ("bspline", "thin_plate")
 
 
-class DIRNet(nn.Module):
+class DIRNet(DefinedNetwork):
     """Deformable Image Registration Network (de Vos et al., "End-to-End Unsupervised Deformable Image Registration
     with a Convolutional Neural Network", DLMIA 2017, arXiv:1704.06065).
 
@@ -218,21 +218,3 @@ class DIRNet(nn.Module):
                 layers.conv = fuse_conv_bn_eval(layers.conv, layers.adn.N)
                 layers.adn.N = nn.Identity()
         return folded
-
-    def get_extra_state(self) -> Tensor:
-        # a tensor, since MONAI's loaders look at the shape of each entry, and of one length, since they skip an
-        # entry of another shape and would load the rest of another network's weights
-        return torch.tensor(list(json.dumps(self.definition).ljust(512).encode()), dtype=torch.uint8)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        found = json.loads(bytes(state.tolist()).decode())
-        differences = [
-            f"{key}={found.get(key)!r} (this network: {value!r})"
-            for key, value in self.definition.items()
-            if found.get(key) != value
-        ]
-        if differences:
-            raise ValueError(
-                f"the weights are of another DIRNet, with {', '.join(differences)}; build the network with these "
-                "options (in a config or on its command line: network_def#<option>)"
-            )

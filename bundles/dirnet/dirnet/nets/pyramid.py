@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..errors import InputError
 from ..fields.displacement import Displacement
 from ..speed.blocks import HalvingAverage
+from .definition import DefinedNetwork
 from .splines import BSplineTransformer
 
 __all__ = ["PyramidDIRNet", "integrate"]
@@ -123,7 +123,7 @@ def integrate(velocity: Tensor, squarings: int) -> Tensor:
     return displacement
 
 
-class PyramidDIRNet(nn.Module):
+class PyramidDIRNet(DefinedNetwork):
     """A registration network that sees several resolutions, and moves by velocities.
 
     A U-shaped stack of 3x3 convolutions (Ronneberger et al., MICCAI 2015) turns the pair into a velocity every 4
@@ -150,7 +150,7 @@ class PyramidDIRNet(nn.Module):
     def __init__(
         self,
         channels: list[int] | tuple[int, ...] = (32, 48, 64, 96),
-        squarings: int = 6,
+        squarings: int = 4,
         boundary: str = "zero",
         stages: int = 1,
     ) -> None:
@@ -163,7 +163,6 @@ class PyramidDIRNet(nn.Module):
         self.squarings = squarings
         self.stages = stages
         self.definition = {
-            "network": "PyramidDIRNet",
             "channels": list(channels),
             "squarings": squarings,
             "boundary": boundary,
@@ -238,19 +237,3 @@ class PyramidDIRNet(nn.Module):
                 layer.conv = fuse_conv_bn_eval(layer.conv, layer.norm)
                 layer.norm = nn.Identity()
         return folded
-
-    def get_extra_state(self) -> Tensor:
-        return torch.tensor(list(json.dumps(self.definition).ljust(512).encode()), dtype=torch.uint8)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        found = json.loads(bytes(state.tolist()).decode())
-        differences = [
-            f"{key}={found.get(key)!r} (this network: {value!r})"
-            for key, value in self.definition.items()
-            if found.get(key) != value
-        ]
-        if differences:
-            raise ValueError(
-                f"the weights are of another network, with {', '.join(differences)}; build the network with these "
-                "options (in a config or on its command line: network_def#<option>)"
-            )

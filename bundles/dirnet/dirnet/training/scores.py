@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -43,7 +44,8 @@ def lumen_dice(output: Output) -> Tensor:
 
 def registration_loss(loss: Callable[[Mapping[str, Tensor], Tensor], Tensor]) -> Callable[[Output], Tensor]:
     """The training's loss as a score: the batch's mean for each of its registrations, (B,)."""
-    return lambda output: loss(output["pred"], output["label"]["fixed"]).expand(len(output["image"]))
+    own = copy.deepcopy(loss)  # what the training's loss keeps for the log stays the training's
+    return lambda output: own(output["pred"], output["label"]["fixed"]).expand(len(output["image"]))
 
 
 class MeanScore(Metric):

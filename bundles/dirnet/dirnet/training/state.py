@@ -1,10 +1,8 @@
-"""Checkpoints: the best weights, and all that a stopped training needs to go on."""
+"""Checkpoints: the best weights, and all that a stopped training needs to resume."""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,84 +12,21 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from ..errors import InputError, check_flag
+from ..errors import InputError
 from ..files.aside import write_aside
 from ..nets.weights import read_checkpoint
+from .record import release, write_record
 
-__all__ = ["TrainingState", "check_run"]
+__all__ = ["TrainingState"]
 
 logger = logging.getLogger(__name__)
-
-
-def check_run(output_dir: str | Path, resume: bool, about: Mapping[str, Any]) -> None:
-    """Whether a training may start in ``output_dir``, before anything is read or written.
-
-    Args:
-        output_dir: of the training.
-        resume: whether it shall go on with the training that the folder holds.
-        about: what :class:`TrainingState` keeps of a run, a file ``<name>.json`` each; the same when it is resumed.
-            Of its ``settings``, the numbers are checked.
-
-    Raises:
-        FileExistsError: when the folder holds a training and ``resume`` is false.
-        FileNotFoundError: when it holds none, or not all of one, and ``resume`` is true.
-        ValueError: when a setting is no number that it can be, or what is to be resumed was started with other
-            settings or data.
-    """
-    _check_numbers(about.get("settings", {}))
-    folder = Path(output_dir)
-    if not check_flag(resume, "resume"):
-        if any(folder.glob("*.pt")):
-            raise FileExistsError(
-                f"'{folder}' holds a training already: go on with it by --resume True, or choose another --output_dir"
-            )
-        return
-    if not (folder / "last.pt").is_file():
-        raise FileNotFoundError(f"'{folder}' holds no last.pt to go on from")
-    for name, content in about.items():
-        path = folder / f"{name}.json"
-        before, now = _read_about(path), json.loads(_json(content))
-        changes = [f"{key} {before.get(key)!r} (now {now.get(key)!r})" for key in now if before.get(key) != now[key]]
-        if changes:
-            summary = ", ".join(change if len(change) < 200 else change.split(" ", 1)[0] for change in changes)
-            raise InputError(f"{path} is of a training with other settings, which cannot be resumed: {summary}")
-
-
-def _check_numbers(settings: Mapping[str, Any]) -> None:
-    """Refuse what would fail deep in torch; settings that a training does not have are passed over."""
-    for key in ("iterations", "batch_size"):
-        value = settings.get(key, 1)
-        if type(value) is not int or value < 1:
-            raise InputError(f"{key} must be a whole number from 1, got {value!r}")
-    rate = settings.get("learning_rate", 1.0)
-    if type(rate) not in (int, float) or not 0 < rate < math.inf:
-        raise InputError(f"learning_rate must be a number above 0, got {rate!r}")
-
-
-def _read_about(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"'{path.parent}' holds no {path.name}, which says what its training was started with: put it back, or "
-            "start anew in another --output_dir"
-        )
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(
-            f"{path} is damaged, which says what its training was started with: put it back, or start anew in another "
-            "--output_dir"
-        ) from error
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=1, default=str) + "\n"
 
 
 class TrainingState:
     """Keeps a training's checkpoints in a folder, each whole at any time.
 
-    - ``model.pt``: the weights that scored best at validation, as :func:`load_weights` and MONAI's ``ckpt_export``
-      read them;
+    - ``model.pt``: the weights that scored best at validation, as :func:`dirnet.nets.weights.load_network` and MONAI's
+      ``ckpt_export`` read them;
     - ``last.pt``: network, optimizer, schedule, iteration and best score, from which ``resume`` goes on to the same
       weights as an unbroken training;
     - ``model_final.pt``: the weights of the last iteration, when the training is complete.
@@ -136,6 +71,7 @@ class TrainingState:
         if self.resume:
             self.load(engine)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.stop)
+        engine.add_event_handler(Events.COMPLETED, lambda: release(self.folder))
         if idist.get_rank() > 0:
             return
         if not self.resume:
@@ -158,13 +94,11 @@ class TrainingState:
         self.best = state["best"]
         self.sampler.start = state["iteration"]
         engine.state.iteration = state["iteration"]
-        logger.info(f"going on from iteration {state['iteration']} of {path}")
+        logger.info(f"resuming from iteration {state['iteration']} of {path}")
 
     def start(self, engine: Engine) -> None:
-        for name, content in self.about.items():
-            with write_aside(self.folder / f"{name}.json") as path:
-                path.write_text(_json(content))
-        self.save(engine)
+        write_record(self.folder, self.about)
+        self.save(engine)  # before the first validation: from now on there is something to resume
 
     def keep_best(self, validator: Engine) -> None:
         score = validator.state.metrics[self.metric]
@@ -184,11 +118,12 @@ class TrainingState:
         logger.info(f"best weights (validation loss {self.best:.4f}): {self.folder / 'model.pt'}")
 
     def stop(self, engine: Engine, error: BaseException) -> None:
-        """Raise what stopped the training; an interruption says how to go on."""
+        """Raise what stopped the training; an interruption says how to resume."""
+        release(self.folder)
         if isinstance(error, KeyboardInterrupt) and (self.folder / "last.pt").is_file():
             command = "the same command" if self.resume else "the same command and --resume True"
             raise KeyboardInterrupt(
-                f"training interrupted; {command} goes on from the state last saved in '{self.folder}', at most "
+                f"training interrupted; {command} resumes from the state last saved in '{self.folder}', at most "
                 f"{self.interval} iterations back"
             ) from error
         raise error

@@ -29,7 +29,7 @@ class IntervalValidation(ValidationHandler):
         super().__init__(interval, validator)
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.STARTED, self)
+        engine.add_event_handler(Events.EPOCH_STARTED, self)  # the one epoch: after all that starts the training
         engine.add_event_handler(Events.ITERATION_COMPLETED(event_filter=self._is_due), self)
 
     def __call__(self, engine: Engine) -> None:
