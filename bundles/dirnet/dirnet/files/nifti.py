@@ -10,6 +10,7 @@ array[slice, row, column] is image[column, row, slice].
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ import SimpleITK as sitk
 from torch import Tensor
 
 from ..errors import InputError
-from .aside import write_aside
+from .aside import incomplete, write_aside
 from .itk import ddf_from_image, displacement_image, is_slice
 
-__all__ = ["read_displacement", "write_displacement"]
+__all__ = ["read_displacement", "write_displacement", "write_image"]
 
 _NOTE = "displacement in mm, LPS"
 _NOTE_SLICE = _NOTE + "; one slice, stored twice"
@@ -66,8 +67,35 @@ def write_displacement(
     if is_slice(fixed):
         image, note = sitk.ZeroFluxNeumannPad(image, [0, 0, 0], [0, 0, 1]), _NOTE_SLICE
     image.SetMetaData("ITK_FileNotes", note)
+    write_image(path, image)
+
+
+def write_image(path: str | Path, image: sitk.Image) -> None:
+    """Write an image with its geometry as NIfTI (.nii or .nii.gz). The file appears whole or not at all.
+
+    It is read back, because ITK does not report a full disk.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
     with write_aside(path) as aside:
+        aside.touch()  # where the folder cannot be written to, this says why
         sitk.WriteImage(image, str(aside))
+        if not _is_whole(aside, image):
+            raise incomplete(aside)
+
+
+def _is_whole(path: Path, image: sitk.Image) -> bool:
+    try:
+        found = sitk.ReadImage(str(path))
+        if path.suffix == ".gz":  # ITK reads a file without its checksum too
+            with gzip.open(path) as stream:
+                while stream.read(1 << 20):
+                    pass
+    except (RuntimeError, EOFError, gzip.BadGzipFile):
+        return False
+    expected, got = (sitk.GetArrayViewFromImage(i).ravel() for i in (image, found))
+    return np.array_equal(expected, got, equal_nan=expected.dtype.kind == "f")
 
 
 def read_displacement(path: str | Path, moving: sitk.Image | None = None) -> np.ndarray:
