@@ -178,7 +178,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _lock(file: IO[str] | int, wait: bool = True) -> bool:
-    """Lock a file or folder until it is closed; false where the file system has no locks, or another has it."""
+    """Lock a file or folder; false where the file system has no locks, or another process has it."""
     if fcntl is None:
         return False
     try:
@@ -199,6 +199,8 @@ def _locked(folder: Path) -> Iterator[None]:
         _lock(handle)
         yield
     finally:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # closing does not unlock what a forked process has open too
         os.close(handle)
 
 
