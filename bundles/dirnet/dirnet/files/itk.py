@@ -146,23 +146,24 @@ def write_transform(path: str | Path, transform: sitk.Transform) -> None:
     numbers = _numbers(transform)
     with write_aside(path) as aside:
         # A disk that fills up while HDF5 writes to it ends the process: first see that there is room.
-        room = 8 * sum(map(len, numbers)) + HDF5_OVERHEAD if path.suffix == ".h5" else 0
+        room = numbers.nbytes + HDF5_OVERHEAD if path.suffix == ".h5" else 0
         aside.write_bytes(bytes(room))
         sitk.WriteTransform(transform, str(aside))
         try:
-            whole = _numbers(sitk.ReadTransform(str(aside))) == numbers
-            whole &= path.suffix == ".h5" or aside.read_bytes().endswith(b"\n")  # a number may have lost digits
-        except RuntimeError:
-            whole = False
-        if not whole:
+            found = _numbers(sitk.ReadTransform(str(aside)))
+        except RuntimeError as error:
+            raise incomplete(aside) from error
+        ended = path.suffix == ".h5" or aside.read_bytes().endswith(b"\n")  # the last number may have lost digits
+        if not ended or not np.array_equal(found, numbers, equal_nan=True):
             raise incomplete(aside)
 
 
-def _numbers(transform: sitk.Transform) -> list[tuple[float, ...]]:
-    """All that a transform and its parts are made of."""
-    composite = isinstance(transform, sitk.CompositeTransform)
-    parts = map(transform.GetNthTransform, range(transform.GetNumberOfTransforms())) if composite else [transform]
-    return [numbers for part in parts for numbers in (part.GetParameters(), part.GetFixedParameters())]
+def _numbers(transform: sitk.Transform) -> np.ndarray:
+    """All that a transform and its parts are made of, float64."""
+    parts = [transform]
+    if isinstance(transform, sitk.CompositeTransform):
+        parts = [transform.GetNthTransform(number) for number in range(transform.GetNumberOfTransforms())]
+    return np.concatenate([numbers for part in parts for numbers in (part.GetParameters(), part.GetFixedParameters())])
 
 
 def _check_reach(points: np.ndarray, spacings: Sequence[int], size: Sequence[int]) -> None:
