@@ -179,10 +179,10 @@ def _kills(arguments: list[str], folder: Path, old: Files, new: Files) -> Counte
         return changes, seconds
 
     counts: Counter[str] = Counter()
-    changes, seconds = killed()
+    changes, seconds = killed()  # this one ends
     for moment in range(changes):
         killed(kill_at=moment)
-    for _ in range(TIMES):
+    while counts["killed"] < changes + TIMES:  # some end before
         killed(kill_after=random.uniform(0, seconds))
     return counts
 

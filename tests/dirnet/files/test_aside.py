@@ -155,6 +155,7 @@ def test_of_a_killed_set_the_old_or_the_new_is_whole(tmp_path, monkeypatch, link
         found = contents(folder)
         del found["other.txt"]
         assert found in (OLD, NEW), moment
+        assert not list(folder.glob(".*"))
         outcomes.append(found == NEW)
         if status == 0:
             break
@@ -179,6 +180,7 @@ def test_putting_back_can_be_killed_too(tmp_path):
         in_child(lambda folder=folder: write_other(folder), kill_at=moment)
         write_other(folder)
         assert contents(folder) == {**OLD, "other.txt": b""}, moment
+        assert not list(folder.glob(".*"))
 
 
 def test_what_was_written_since_a_kill_is_not_put_back(tmp_path):

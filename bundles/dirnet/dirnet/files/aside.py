@@ -134,7 +134,7 @@ def _move(aside: Path, folder: Path, names: Collection[str], journal: IO[str]) -
 def _keep(path: Path, old: Path) -> None:
     try:
         os.link(path, old, follow_symlinks=False)  # what was there stays in sight until it is replaced
-    except OSError:  # no hard links on this file system, or not to this file
+    except (OSError, NotImplementedError):  # no hard links here, or not to this file
         path.replace(old)
 
 
