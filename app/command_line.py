@@ -76,13 +76,12 @@ def propagate(
 
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
     """
+    from dirnet.cine import follow
     from dirnet.registrar import Registrar
     from dirnet.speed.memory import keep_freed_memory
     from transforms.cine_files import read_cine_stack
     from transforms.drawings import read_drawing
     from transforms.pair_files import stem
-
-    from ..dirnet.cine import follow
 
     keep_freed_memory()
     stack = read_cine_stack(cine)

@@ -14,7 +14,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from dirnet.cine.follow import Followed, follow, write_masks
 from dirnet.files.dicom import write_segmentation
-from dirnet.files.nifti import write_displacement
+from dirnet.files.nifti import write_displacement, write_image
 from dirnet.registration import Registration
 from transforms.cine_files import CineStack, read_cine_stack
 from transforms.drawings import read_drawing
@@ -117,7 +117,7 @@ class Register(InferTask):
             file, result = folder / "label.nii.gz", registration.on_fixed(warped)
         else:
             file, result = folder / "warped.nii.gz", registration.warped_image
-        sitk.WriteImage(result, str(file))
+        write_image(file, result)
         return str(file), {
             "ncc_before": registration.ncc_before,
             "ncc_after": registration.ncc_after,

@@ -18,6 +18,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
 from dirnet.files.aside import write_aside
+from dirnet.files.nifti import write_image
 from dirnet.nets.losses import ncc
 from dirnet.registrar import SHIPPED_WEIGHTS
 from transforms.cine import scale_intensity
@@ -120,9 +121,8 @@ def _frames(cine: CineStack, index: int, folder: Path) -> list[str]:
     """The files of one slice's frames; of NIfTI, a file made of that slice."""
     if cine.files:
         return [str(path) for path in cine.files[index]]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{index}.nii.gz"
-    sitk.WriteImage(sitk.GetImageFromArray(cine.images[index]), str(path))
+    write_image(path, sitk.GetImageFromArray(cine.images[index]))
     return [str(path)]
 
 

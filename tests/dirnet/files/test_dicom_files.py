@@ -421,7 +421,7 @@ def test_a_failed_write_leaves_the_whole_series_as_it_was(tmp_path, frames, monk
         written.append(name)
         if len(written) == 3:
             raise OSError("no space")
-        name.write_text("half")
+        name.write(b"half")
 
     monkeypatch.setattr(pydicom.dataset.FileDataset, "save_as", full_disk)
     with pytest.raises(OSError, match="no space"):

@@ -157,7 +157,7 @@ def test_bad_input_names_what_was_found_and_leaves_no_file(tmp_path, cine):
 
 def test_a_failed_write_leaves_what_was_there(tmp_path, cine, monkeypatch):
     def full_disk(self, name, *args, **kwargs):
-        name.write_text("half")
+        name.write(b"half")
         raise OSError("no space")
 
     path = tmp_path / "seg.dcm"

@@ -15,8 +15,9 @@ from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
 
 from ..errors import InputError
-from ..files.aside import write_aside, write_set_aside
+from ..files.aside import write_set_aside
 from ..files.dicom import write_segmentation
+from ..files.nifti import write_image
 from ..files.pictures import save_picture
 from ..files.tables import write_csv
 from ..registrar import Registrar
@@ -187,8 +188,7 @@ def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
         image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step / 1000))
         image.SetOrigin((*first.GetOrigin(), 0.0))
         image.SetDirection(direction.ravel().tolist())
-    with write_aside(path) as aside:
-        sitk.WriteImage(image, str(aside), useCompression=True)
+    write_image(path, image)
 
 
 def _number(value: float | int | None) -> float | int | None:

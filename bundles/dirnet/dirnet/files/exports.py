@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pydicom.misc
-import SimpleITK as sitk
 import torch
 
 from transforms.cine import scale_intensity
@@ -16,12 +15,12 @@ from transforms.cine import scale_intensity
 from ..errors import InputError
 from ..fields.resampling import warp
 from ..registration import Registration
-from .aside import write_aside, write_set_aside
+from .aside import buffered, write_set_aside
 from .dicom import write_deformable_registration, write_derived_series
 from .formats import result_files
 from .images import pixels
 from .itk import displacement_transform, spline_transform, write_transform
-from .nifti import write_displacement
+from .nifti import write_displacement, write_image
 from .pictures import picture, save_picture
 
 __all__ = ["save_registration"]
@@ -70,8 +69,7 @@ def _check_dicom(registration: Registration) -> None:
 def _nifti(registration: Registration, warped: Path, field: Path) -> None:
     # the field first: it is the one that an image's geometry can rule out
     write_displacement(field, registration.ddf, registration.fixed, registration.moving)
-    with write_aside(warped) as path:
-        sitk.WriteImage(registration.warped_image, str(path))
+    write_image(warped, registration.warped_image)
 
 
 def _itk(registration: Registration, path: Path) -> None:
@@ -84,8 +82,8 @@ def _itk(registration: Registration, path: Path) -> None:
 
 
 def _numpy(registration: Registration, path: Path) -> None:
-    with write_aside(path) as aside:
-        np.save(aside, registration.ddf)
+    with buffered(path) as stream:
+        np.save(stream, registration.ddf)
 
 
 def _dicom(registration: Registration, warped: Path, field: Path) -> None:

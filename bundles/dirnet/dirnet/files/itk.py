@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fields.displacement import BOUNDARIES, BSplinePart
-from .aside import write_aside
+from .aside import incomplete, write_aside
 
 __all__ = [
     "bspline_transform",
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 SUFFIXES = (".tfm", ".txt", ".h5")
+HDF5_OVERHEAD = 65536  # bytes beyond the numbers; 8.5 kB measured
 
 
 def bspline_transform(
@@ -133,16 +134,36 @@ def displacement_transform(
 def write_transform(path: str | Path, transform: sitk.Transform) -> None:
     """Write an ITK transform, to be read by ``sitk.ReadTransform``: .tfm or .txt (text), or .h5 (HDF5).
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. It is read back, because ITK does not report a full disk.
 
     Raises:
         ValueError: when ``path`` ends otherwise.
+        OSError: when it cannot be written.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise InputError(f"expected a path that ends in one of {', '.join(SUFFIXES)}, got {path}")
+    numbers = _numbers(transform)
     with write_aside(path) as aside:
+        # A disk that fills up while HDF5 writes to it ends the process: first see that there is room.
+        room = numbers.nbytes + HDF5_OVERHEAD if path.suffix == ".h5" else 0
+        aside.write_bytes(bytes(room))
         sitk.WriteTransform(transform, str(aside))
+        try:
+            found = _numbers(sitk.ReadTransform(str(aside)))
+        except RuntimeError as error:
+            raise incomplete(aside) from error
+        ended = path.suffix == ".h5" or aside.read_bytes().endswith(b"\n")  # the last number may have lost digits
+        if not ended or not np.array_equal(found, numbers, equal_nan=True):
+            raise incomplete(aside)
+
+
+def _numbers(transform: sitk.Transform) -> np.ndarray:
+    """All that a transform and its parts are made of, float64."""
+    parts = [transform]
+    if isinstance(transform, sitk.CompositeTransform):
+        parts = [transform.GetNthTransform(number) for number in range(transform.GetNumberOfTransforms())]
+    return np.concatenate([numbers for part in parts for numbers in (part.GetParameters(), part.GetFixedParameters())])
 
 
 def _check_reach(points: np.ndarray, spacings: Sequence[int], size: Sequence[int]) -> None:

@@ -10,6 +10,8 @@ array[slice, row, column] is image[column, row, slice].
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,12 @@ import SimpleITK as sitk
 from torch import Tensor
 
 from ..errors import InputError
-from .aside import write_aside
+from .aside import incomplete, write_aside
 from .itk import ddf_from_image, displacement_image, is_slice
 
-__all__ = ["read_displacement", "write_displacement"]
+__all__ = ["read_displacement", "write_displacement", "write_image"]
 
+HEADER = 352  # bytes before the pixels, at least
 _NOTE = "displacement in mm, LPS"
 _NOTE_SLICE = _NOTE + "; one slice, stored twice"
 
@@ -66,8 +69,31 @@ def write_displacement(
     if is_slice(fixed):
         image, note = sitk.ZeroFluxNeumannPad(image, [0, 0, 0], [0, 0, 1]), _NOTE_SLICE
     image.SetMetaData("ITK_FileNotes", note)
+    write_image(path, image)
+
+
+def write_image(path: str | Path, image: sitk.Image) -> None:
+    """Write an image with its geometry as NIfTI (.nii or .nii.gz). The file appears whole or not at all.
+
+    It is read back, because ITK does not report a full disk.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
     with write_aside(path) as aside:
+        aside.touch()  # where the folder cannot be written to, this says why
         sitk.WriteImage(image, str(aside))
+        if _length(aside) < HEADER + sitk.GetArrayViewFromImage(image).nbytes:
+            raise incomplete(aside)
+
+
+def _length(path: Path) -> int:
+    """Bytes of a file's content, unpacked; 0 where it cannot be unpacked, or its checksum is another."""
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+            return sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return 0
 
 
 def read_displacement(path: str | Path, moving: sitk.Image | None = None) -> np.ndarray:

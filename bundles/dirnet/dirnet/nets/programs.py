@@ -9,7 +9,7 @@ import torch
 from torch.export import Dim
 
 from ..errors import InputError
-from ..files.aside import write_aside
+from ..files.aside import buffered, write_aside
 from .networks import DIRNet
 
 __all__ = ["export_program"]
@@ -43,6 +43,6 @@ def export_program(network: DIRNet, path: str | Path) -> None:
         difference = (program.module()(pair) - network(pair)).abs().max().item()
     if not difference <= TOLERANCE:
         raise InputError(f"the exported program's field differs by {difference:.1e} px from the network's")
-    with write_aside(path) as aside:
-        torch.export.save(program, aside)
+    with write_aside(path) as aside, buffered(aside) as stream:
+        torch.export.save(program, stream)
     logger.info(f"written: {path}; differs from the network by {difference:.1e} px at most")

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..cine.agreement import agreement, bland_altman_figure
 from ..fields.jacobian import folded_percent
 from ..fields.masks import dice, surface_scores
-from ..files.aside import refuse_overwriting, write_aside
+from ..files.aside import refuse_overwriting, write_set_aside
 from ..files.pictures import save_picture
 from ..files.tables import write_csv
 from ..nets.losses import ncc
@@ -84,6 +84,9 @@ MEASURES = {
 }
 
 
+RESULTS = ("registrations.csv", "ejection_fractions.csv", "ejection_fractions.png", "summary.json")
+
+
 class RegistrationTable:
     """Scores each registration of an evaluator before and after, and writes what it found.
 
@@ -108,10 +111,9 @@ class RegistrationTable:
     """
 
     def __init__(self, output_dir: str | Path, about: Mapping[str, Any], overwrite: bool = False) -> None:
-        self.rows_file = Path(output_dir) / "registrations.csv"
-        self.summary_file = Path(output_dir) / "summary.json"
-        self.ejection_file = Path(output_dir) / "ejection_fractions.csv"
-        refuse_overwriting(self.rows_file, self.summary_file, self.ejection_file, overwrite=overwrite)
+        self.folder = Path(output_dir)
+        refuse_overwriting(*(self.folder / name for name in RESULTS), overwrite=overwrite)
+        self.overwrite = overwrite
         self.about = dict(about)
         self.rows: list[dict[str, Any]] = []
 
@@ -157,13 +159,13 @@ class RegistrationTable:
     def finish(self, engine: Engine) -> None:
         table = pd.DataFrame(self.rows)
         self.summary = summarise(table, self.about)
-        write_csv(self.rows_file, table)
         fractions = ejection_fractions(table)
-        write_csv(self.ejection_file, fractions)
-        values = fractions["followed_ef"], fractions["drawn_ef"]
-        save_picture(bland_altman_figure(*values, "ejection fraction", "%"), self.ejection_file.with_suffix(".png"))
-        with write_aside(self.summary_file) as path:
-            path.write_text(json.dumps(self.summary, indent=1) + "\n")
+        plot = bland_altman_figure(fractions["followed_ef"], fractions["drawn_ef"], "ejection fraction", "%")
+        with write_set_aside(self.folder, RESULTS, self.overwrite) as aside:
+            write_csv(aside / "registrations.csv", table)
+            write_csv(aside / "ejection_fractions.csv", fractions)
+            save_picture(plot, aside / "ejection_fractions.png")
+            (aside / "summary.json").write_text(json.dumps(self.summary, indent=1) + "\n")
         show(self.summary, Console(width=max(100, Console().width)))  # narrower tables lose their numbers
 
 

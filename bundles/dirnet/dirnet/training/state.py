@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from ..errors import InputError
-from ..files.aside import write_aside
+from ..files.aside import buffered, write_aside
 from ..nets.weights import read_checkpoint
 from .record import release, write_record
 
@@ -129,5 +129,5 @@ class TrainingState:
         raise error
 
     def _write(self, name: str, content: Any) -> None:
-        with write_aside(self.folder / name) as path:
-            torch.save(content, path)
+        with write_aside(self.folder / name) as path, buffered(path) as stream:
+            torch.save(content, stream)

@@ -24,7 +24,7 @@ from transforms.cine import check_file
 from transforms.grids import slice_grid
 
 from ...errors import InputError
-from ..aside import write_aside
+from ..aside import buffered, write_set_aside
 
 __all__ = [
     "GEOMETRY",
@@ -223,10 +223,16 @@ def warn_of_malformed(headers: Sequence[FileDataset]) -> None:
 
 def write_objects(objects: Sequence[FileDataset], paths: Sequence[Path]) -> None:
     """Write all of them, or, when one fails, none: what was there before stays."""
+    folders = {path.parent: [other.name for other in paths if other.parent == path.parent] for path in paths}
     with ExitStack() as stack:
+        asides = {
+            folder: stack.enter_context(write_set_aside(folder, names, overwrite=True))
+            for folder, names in folders.items()
+        }
         for new, path in zip(objects, paths, strict=True):
             new.remove_private_tags()
-            new.save_as(stack.enter_context(write_aside(path)))
+            with buffered(asides[path.parent] / path.name) as stream:
+                new.save_as(stream)
 
 
 def _well_formed(element: DataElement) -> DataElement:
