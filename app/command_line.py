@@ -22,7 +22,7 @@ OutputDir = Annotated[Path, typer.Option("--output_dir", "-o", help="Where the r
 Weights = Annotated[
     Path | None,
     typer.Option(
-        "--weights", "-w", help="A model.pt, or the folder of a training or a bundle; by default the shipped."
+        "--weights", "-w", help="contours (the default) or unsupervised, both shipped; a model.pt; a training's folder."
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]

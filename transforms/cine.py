@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,24 +44,27 @@ class LoadCined(Transform):
     """A record (see :mod:`transforms.records`) to the same dictionary with its files read.
 
     Adds ``image``, a tensor (T, H, W) float16 with intensities scaled to [0, 1] between two percentiles of the whole
-    cine; replaces ``lumen`` and ``epicardium`` by uint8 masks (H, W) by frame index; sets ``spacing`` to
-    [row mm, column mm]: the record's, else the file's, else the assumed 1.28 mm, which ``spacing_assumed`` tells.
+    cine; replaces each of ``structures`` by uint8 masks (H, W) by frame index, and leaves out the others; sets
+    ``spacing`` to [row mm, column mm]: the record's, else the file's, else the assumed 1.28 mm, which
+    ``spacing_assumed`` tells.
 
     Args:
+        structures: those whose masks are read, of ``lumen`` and ``epicardium``.
         percentiles: lower and upper; a bright coil or vessel does not set the scale.
 
     Raises:
         FileNotFoundError, ValueError: name the file, what was found and what was expected.
     """
 
-    def __init__(self, percentiles: tuple[float, float] = (1.0, 95.0)) -> None:
+    def __init__(self, percentiles: tuple[float, float] = (1.0, 95.0), structures: Sequence[str] = ("lumen",)) -> None:
+        self.structures = tuple(structures)
         self.percentiles = tuple(percentiles)
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         frames, file_spacing = read_frames(record["frames"])
-        item = dict(record)
+        item = {key: value for key, value in record.items() if key not in ("lumen", "epicardium")}
         item["image"] = torch.from_numpy(scale_intensity(frames, self.percentiles).astype(np.float16))
-        for structure in ("lumen", "epicardium"):
+        for structure in self.structures:
             masks = {}
             for index, path in record.get(structure, {}).items():
                 if not 0 <= index < len(frames):

@@ -57,7 +57,11 @@ def with_ed_and_es(records: list[Record]) -> list[Record]:
     """
     known = [record for record in records if record["ed"] is not None and record["es"] is not None]
     if not known:
-        raise InputError(f"none of the {len(records)} records says which frames are end-diastole and end-systole")
+        splits = ", ".join(sorted({record["split"] for record in records}))
+        raise InputError(
+            f"none of the {len(records)} records ({splits}) says which frames are end-diastole and end-systole: give "
+            "'ed' and 'es', their indices in 'frames', in the datalist"
+        )
     return known
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dirnet.nets.inference import FusedDIRNet, for_inference
 from dirnet.nets.losses import ncc
 from dirnet.nets.weights import load_network
-from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+from dirnet.registrar import SHIPPED, Registrar
 from dirnet.training.engines import RegistrationInferer
 from transforms.cine import LoadCined
 from transforms.pairing import PairPhasesd
@@ -72,7 +72,7 @@ def _pairs(bench: Bench, count: int) -> Tensor:
 
 def _network_lines(bench: Bench, pairs: Tensor) -> list[Line]:
     registrar = Registrar.load(device=bench.device)
-    plain = load_network(SHIPPED_WEIGHTS).to(bench.device, memory_format=torch.channels_last)
+    plain = load_network(SHIPPED["unsupervised"]).to(bench.device, memory_format=torch.channels_last)
     pairs = pairs.contiguous(memory_format=torch.channels_last)
 
     lines = [_line("as shipped", _through(registrar.network, registrar.amp), pairs)]

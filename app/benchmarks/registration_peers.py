@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from dirnet.fields.resampling import warp
 from dirnet.nets.losses import ncc
 from dirnet.nets.splines import BSplineTransformer, BSplineWarp
-from dirnet.registrar import SHIPPED_WEIGHTS
+from dirnet.registrar import SHIPPED
 
 from .measure import Bench
 
 __all__ = ["CONFIGS", "PAPERS_ELASTIX", "elastix", "optimise", "through_onnx", "voxelmorph"]
 
 Register = Callable[[Tensor], dict[str, Any]]
-CONFIGS = SHIPPED_WEIGHTS.parents[1] / "configs"
+CONFIGS = SHIPPED["unsupervised"].parents[1] / "configs"
 PAPERS_ELASTIX = "elastix, the paper's parameters"
 ELASTIX_CONFIGS = Path(__file__).parents[1] / "experiments" / "configs"
 
@@ -60,7 +60,7 @@ def through_onnx(bench: Bench) -> dict[str, Register]:
             onnx_export(
                 "network_def",
                 filepath=str(path),
-                ckpt_file=str(SHIPPED_WEIGHTS),
+                ckpt_file=str(SHIPPED["unsupervised"]),
                 config_file=str(CONFIGS / "inference.json"),
                 meta_file=str(CONFIGS / "metadata.json"),
                 args_file=str(CONFIGS / "onnx_export.json"),

@@ -19,7 +19,7 @@ def wrapped(cause):
         return error
 
 
-@pytest.mark.parametrize("cause", [ValueError("a.dcm: too short"), FileNotFoundError("a.dcm: too short")])
+@pytest.mark.parametrize("cause", [errors.InputError("a.dcm: too short"), FileNotFoundError("a.dcm: too short")])
 def test_the_message_of_a_wrong_input_stands_alone(cause, capsys, monkeypatch):
     error = wrapped(cause)
     errors._report(type(error), error, error.__traceback__)

@@ -25,6 +25,7 @@ from transforms.cine import (
     scale_intensity,
 )
 from transforms.scd import scan
+from transforms.sources import read_records
 
 SIZE = (6, 9)  # rows, columns
 PIXELS = np.arange(54, dtype=np.uint8).reshape(SIZE)
@@ -398,3 +399,14 @@ def test_enhanced_dicom_keeps_spacing_and_scale_in_groups(tmp_path, phantom_dir)
     image, spacing = read_image(tmp_path / "enhanced.dcm")
     assert spacing == (1.7, 1.2)
     np.testing.assert_array_equal(image, np.stack([2 * plain - 3] * 2))
+
+
+def test_masks_that_are_not_asked_for_are_not_read(tmp_path, phantom_dir):
+    record = read_records(phantom_dir, "")[0]
+    (index, file), *_ = record["epicardium"].items()
+    damaged = tmp_path / "damaged.txt"
+    damaged.write_text("1 2 three")
+    record = {**record, "epicardium": {index: str(damaged)}}
+    assert "epicardium" not in LoadCined()(record)
+    with pytest.raises(ValueError, match=r"damaged.txt: line 1"):
+        LoadCined(structures=("lumen", "epicardium"))(record)

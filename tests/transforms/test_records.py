@@ -34,7 +34,7 @@ def record(phantom_dir):
 
 @pytest.fixture(scope="module")
 def cine(record):
-    return LoadCined()(record)
+    return LoadCined(structures=("lumen", "epicardium"))(record)
 
 
 # --- the same slice in a datalist, in three kinds of file ---
@@ -86,7 +86,7 @@ def test_datalist_gives_the_folder_s_cine(record, cine, tmp_path, form):
     (found,) = read_records(write(tmp_path, {"training": [{**about, **form(record, cine, tmp_path)}]}), tmp_path)
     assert set(found) == set(record)
     assert {key: found[key] for key in (*about, "split")} == {key: record[key] for key in (*about, "split")}
-    loaded = LoadCined()(found)
+    loaded = LoadCined(structures=("lumen", "epicardium"))(found)
     assert loaded["image"].shape == (20, 48, 64)
     assert torch.equal(loaded["image"], cine["image"])
     for structure in ("lumen", "epicardium"):
@@ -162,7 +162,7 @@ def test_without_a_folder_it_is_the_phantom(phantom_dir, caplog):
 
 
 def test_phantom_is_written_where_it_is_missing(tmp_path, monkeypatch, phantom_dir):
-    monkeypatch.setattr("transforms.phantom.write_scd", lambda folder: folder.symlink_to(phantom_dir))
+    monkeypatch.setattr("transforms.sources.write_scd", lambda folder: folder.symlink_to(phantom_dir))
     records = read_records(None, tmp_path / "phantom")
     assert len(records) == 6
     assert records[0]["frames"][0].startswith(str(tmp_path / "phantom"))
@@ -187,5 +187,7 @@ def test_records_with_ed_and_es(phantom_dir):
     first, second, *_ = scan(phantom_dir)
     without = [{**first, "ed": None}, {**first, "es": None}]
     assert with_ed_and_es([*without, second, {**first, "ed": 0}]) == [second, {**first, "ed": 0}]
-    with pytest.raises(ValueError, match="none of the 2 records says which frames are end-diastole and end-systole"):
+    with pytest.raises(
+        ValueError, match=r"none of the 2 records \(training\) says which frames are end-diastole and end-systole"
+    ):
         with_ed_and_es(without)

@@ -57,7 +57,9 @@ def for_inference(network: nn.Module, device: torch.device | str, amp: bool) -> 
         amp: whether its layers are to compute in bfloat16.
     """
     memory_format: Any = torch.channels_last if network.spatial_dims == 2 else torch.channels_last_3d
-    ready: Any = network.fold_normalization() if isinstance(network, DIRNet) else copy.deepcopy(network).eval()
+    ready: Any = (
+        network.fold_normalization() if hasattr(network, "fold_normalization") else copy.deepcopy(network).eval()
+    )
     ready = ready.to(device).to(memory_format=memory_format).requires_grad_(False)
     # in 3-D torch has no pooling in bfloat16 on a CPU
     fused = isinstance(network, DIRNet) and network.spatial_dims == 2 and fusion_works(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -42,8 +43,12 @@ class Progress(ProgressBar):
         )
 
     def _print(self, validator: Engine, engine: Engine) -> None:
-        scores = ", ".join(f"{name} {value:.4f}" for name, value in sorted(validator.state.metrics.items()))
+        scores = ", ".join(f"{name} {_score(value)}" for name, value in sorted(validator.state.metrics.items()))
         self.log_message(f"iteration {engine.state.iteration}: {scores}")
+
+
+def _score(value: float) -> str:
+    return "not measured" if math.isnan(value) else f"{value:.4f}"
 
 
 def _loss(output: dict) -> dict[str, float]:
