@@ -403,7 +403,7 @@ def test_enhanced_dicom_keeps_spacing_and_scale_in_groups(tmp_path, phantom_dir)
 
 def test_masks_that_are_not_asked_for_are_not_read(tmp_path, phantom_dir):
     record = read_records(phantom_dir, "")[0]
-    (index, file), *_ = record["epicardium"].items()
+    index = next(iter(record["epicardium"]))
     damaged = tmp_path / "damaged.txt"
     damaged.write_text("1 2 three")
     record = {**record, "epicardium": {index: str(damaged)}}
