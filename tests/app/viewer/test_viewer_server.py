@@ -369,7 +369,10 @@ def gzipped_zeros(head, megabytes):
     return b"".join([*parts, packer.flush()])
 
 
-def test_uploads_have_a_size(client, cine, cines, tmp_path):
+def test_uploads_have_a_size(client, cine, cines, tmp_path, monkeypatch):
+    (tmp_path / "uploads").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "uploads"))
+
     def send(name, body):
         tracemalloc.start()
         answer = client.post(f"{cine}/mask", params={"name": name, "frame": 0}, content=body)
@@ -392,7 +395,7 @@ def test_uploads_have_a_size(client, cine, cines, tmp_path):
     assert peak < 2 * most
     status = client.post(f"{cine}/follow", content=(bytes(2**20) for _ in range(30))).status_code
     assert status == 413
-    assert not list(Path(tempfile.gettempdir()).glob("*/a.nii*"))
+    assert not list((tmp_path / "uploads").iterdir())
 
 
 def test_a_bug_is_no_wrong_input(client, cine, monkeypatch):
