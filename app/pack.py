@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Annotated
 from zipfile import ZIP_DEFLATED, ZipFile
 
+import typer
+
 import dirnet
-import transforms.records
+import transforms
+from dirnet.errors import InputError
 from dirnet.files.aside import write_aside
+
+from . import terminal
 
 __all__ = ["pack"]
 
@@ -20,6 +25,7 @@ def pack(path: str | Path) -> Path:
 
     Raises:
         FileExistsError: when ``path`` exists.
+        InputError: when a file of the bundle is a link out of it, which could be to anything.
     """
     path = Path(path)
     if path.exists():
@@ -30,21 +36,28 @@ def pack(path: str | Path) -> Path:
     with write_aside(path) as aside, ZipFile(aside, "w", ZIP_DEFLATED) as archive:
         for source in sources:
             _add(archive, source, Path("dirnet") / source.relative_to(bundle))
-        _add(archive, Path(transforms.records.__file__).resolve().parent, Path("dirnet/transforms"))
+        _add(archive, Path(transforms.__file__).resolve().parent, Path("dirnet/transforms"))
     return path
 
 
 def _add(archive: ZipFile, source: Path, target: Path) -> None:
+    root = source if source.is_dir() else source.parent
     for file in [source] if source.is_file() else sorted(source.rglob("*")):
         inside = file.relative_to(source)
-        if file.is_file() and "__pycache__" not in inside.parts and file.suffix != ".ts":
-            archive.write(file, target / inside)
+        if not file.is_file() or "__pycache__" in inside.parts or file.suffix == ".ts":
+            continue
+        if not file.resolve().is_relative_to(root.resolve()):
+            raise InputError(f"{file}: a link to {file.resolve()}, expected a file of the bundle; put a copy there")
+        archive.write(file, target / inside)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help="Pack the bundle into one zip file that runs elsewhere.")
+def main(path: Annotated[Path, typer.Argument(help="New zip file, such as dirnet_bundle.zip.")]) -> None:
+    typer.echo(pack(path))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit(f"{__doc__}")
-    try:
-        print(pack(sys.argv[1]))
-    except OSError as error:
-        sys.exit(f"error: {error}")
+    terminal.run(app)

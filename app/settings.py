@@ -17,14 +17,17 @@ def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write settings to a folder of results, or hold them against those that it was begun with.
 
     Raises:
-        ValueError: when they differ; names the differences.
+        InputError: when they differ, or the file is damaged; names the differences.
     """
     path = folder / "settings.json"
     if not path.is_file():
         with write_aside(path) as aside:
             aside.write_text(json.dumps(settings, indent=1) + "\n")
         return
-    before = json.loads(path.read_text())
+    try:
+        before = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: expected the settings that the folder was begun with, as JSON: {error}") from error
     changes = [f"{key} {before.get(key)!r} (now {now!r})" for key, now in settings.items() if before.get(key) != now]
     if changes:
         raise InputError(f"'{folder}' was begun with other settings: {', '.join(changes)}; choose another --output_dir")

@@ -56,8 +56,10 @@ def cohort(
         outcome = driver.run(table, output_dir, weights, workers, address, retry_failed, report)
     summary.show(outcome, console)
     if outcome.stopped:
-        console.print("stopped; the same command goes on where it was")
-        raise typer.Exit(130)
+        console.print("stopped; the same command resumes it")
+        raise typer.Exit(128 + outcome.stopped)
+    if outcome.broken:
+        raise typer.Exit(1)
 
 
 def main() -> None:

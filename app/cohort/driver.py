@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ from dirnet.errors import InputError
 from dirnet.registrar import Registrar, weights_file
 
 from .cluster import Share, connect, share_out
-from .records import Row, check_room, new_folder, publish, read_records, sweep, write_table
+from .records import INTERNAL, Row, check_room, new_folder, publish, read_records, sweep, write_table
 from .studies import INPUTS, Study
 from .worker import AT_ONCE, Worker
 
@@ -42,7 +44,7 @@ class Outcome:
         failed: how many of these failed.
         seconds: since the first worker was ready.
         deaths: of workers.
-        stopped: whether it was interrupted.
+        stopped: the signal that ended it early, SIGINT or SIGTERM; None where it came to its end.
     """
 
     table: Path
@@ -52,7 +54,15 @@ class Outcome:
     failed: int = 0
     seconds: float = 0.0
     deaths: int = 0
-    stopped: bool = False
+    stopped: signal.Signals | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether no study is done, and one at least failed by a bug."""
+        rows = self.records.values()
+        return any(row.get("reason", "").startswith(INTERNAL) for row in rows) and not any(
+            row["status"] == "done" for row in rows
+        )
 
 
 # after each study, and when workers come and go: how many are at work
@@ -68,7 +78,8 @@ def run(
     retry_failed: bool = False,
     report: Report = lambda outcome, workers: None,
 ) -> Outcome:
-    """Do those studies that are not done, and write ``<output_dir>/cohort.parquet``; Ctrl-C ends it early, in order.
+    """Do those studies that are not done, and write ``<output_dir>/cohort.parquet``. Ctrl-C or SIGTERM ends it early,
+    in order.
 
     Args:
         studies: of :func:`app.cohort.studies.read_studies`.
@@ -102,11 +113,11 @@ def run(
             outcome.records.pop(study.name, None)  # why it failed before
         try:
             if wanted:
-                with connect(address, workers):
+                with connect(address, workers), _terminable():
                     workers, share = share_out(workers, len(wanted))
                     _Crew(workers, share, content, folder).do(wanted, outcome, report)
-        except KeyboardInterrupt:
-            outcome.stopped = True
+        except KeyboardInterrupt as error:
+            outcome.stopped = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
         finally:
             sweep(folder)
             write_table(table, studies, outcome.records)
@@ -130,6 +141,28 @@ def _wanted(study: Study, record: Mapping[str, Any] | None, folder: Path, retry_
             f"'{folder / study.name}' to have it done anew, or give the other study its own id"
         )
     return record["status"] != "done" and (retry_failed or bool(changes))
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as batch systems end a job."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does; Ray's own handler, which it sets as it starts, would abort."""
+
+    def stop(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what is done is being written
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # Python takes signals there alone
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

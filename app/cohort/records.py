@@ -21,9 +21,11 @@ from dirnet.files.aside import write_aside
 
 from .studies import INPUTS, Study
 
-__all__ = ["COLUMNS", "check_room", "new_folder", "publish", "read_records", "sweep", "write_table"]
+__all__ = ["COLUMNS", "INTERNAL", "LOG", "check_room", "new_folder", "publish", "read_records", "sweep", "write_table"]
 
 RECORD = "record.json"
+LOG = "error.log"  # the traceback of a study that failed by a bug
+INTERNAL = "internal error"  # with which such a study's reason begins
 UNFINISHED = re.compile(r"\..+\.unfinished-[0-9a-f]{8}")  # no name that a user would give
 COLUMNS = {
     "study": pa.string(),
@@ -112,7 +114,7 @@ def check_room(folder: Path, studies: Iterable[Study]) -> None:
 def _foreign(folder: Path) -> str:
     """What in the place of a study that is not done was not written by this program; empty when it all was."""
     try:
-        names = sorted(_names(folder) - ({RECORD} if _read_record(folder) else set()))
+        names = sorted(_names(folder) - ({RECORD, LOG} if _read_record(folder) else set()))
     except FileNotFoundError:
         return ""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):

@@ -74,7 +74,7 @@ def read_studies(path: str | Path) -> list[Study]:
     for number, row in enumerate(rows, 1):
         try:
             study = _study(row, task, root, "study" in columns)
-        except ValueError as error:
+        except InputError as error:
             raise InputError(f"{path}, row {number}: {error}") from error
         if study.name in seen:
             hint = "" if "study" in columns else "; name each in a column 'study'"

@@ -6,17 +6,18 @@ import platform
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 
 from dirnet.cine import follow
-from dirnet.errors import cause_of
+from dirnet.errors import InputError, cause_of
 from dirnet.files.images import as_image
 from dirnet.registrar import Registrar
 from dirnet.registration import Registration
@@ -24,7 +25,7 @@ from dirnet.speed.memory import keep_freed_memory
 from transforms.cine_files import CineStack, read_cine_stack
 from transforms.drawings import read_drawing
 
-from .records import Row, new_folder, publish
+from .records import INTERNAL, LOG, Row, new_folder, publish
 from .studies import Study
 
 __all__ = ["AT_ONCE", "Worker"]
@@ -74,9 +75,11 @@ class Worker:
         try:
             (self._propagate if study.task == "propagate" else self._register)(study, aside, row)
         except Exception as error:
-            row |= {"status": "failed", "reason": _reason(error)}
             shutil.rmtree(aside, ignore_errors=True)  # of a study that failed nothing is kept but why
             aside.mkdir(exist_ok=True)
+            row |= {"status": "failed", "reason": _reason(error)}
+            if row["reason"].startswith(INTERNAL):
+                (aside / LOG).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         return publish(aside, row)
 
     def _propagate(self, study: Study, aside: Path, row: Row) -> None:
@@ -119,7 +122,10 @@ def _timed(row: Row, name: str, thread: ThreadPoolExecutor, part: Callable[[], T
 
 
 def _reason(error: BaseException) -> str:
-    cause: Any = cause_of(error)
+    """One line: what is wrong with the study, or that the fault is the program's."""
+    cause = cause_of(error)
     text = " ".join(str(cause).split())
-    # an error of which the project knows says all; of another its kind may be the better half
-    return text if type(cause) in (ValueError, FileNotFoundError) and text else f"{type(cause).__name__}: {text}"
+    if isinstance(cause, InputError | FileNotFoundError) and text:
+        return text
+    kind = f"{type(cause).__name__}: {text}"
+    return kind if isinstance(cause, OSError) else f"{INTERNAL}: {kind} (traceback in {LOG} in the study's folder)"

@@ -18,6 +18,7 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import DefaultLabelTag
 
+from dirnet.errors import InputError
 from dirnet.files.dicom import write_segmentation
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_masks
@@ -105,7 +106,7 @@ class ArchiveCines(NamesOnly, DICOMWebDatastore):
             cine = read_cine_stack(folder)
             try:
                 masks = read_masks(label_filename, cine)
-            except ValueError as error:
+            except InputError as error:
                 raise WrongRequest(str(error).replace(str(label_filename), "label")) from error
             if masks.any((0, 2, 3)).sum() > 1:
                 info["SeriesInstanceUID"] = self._store(masks, cine.files)

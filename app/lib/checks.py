@@ -8,10 +8,12 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from dirnet.errors import InputError
+
 __all__ = ["NamesOnly", "WrongRequest", "check_image_file", "check_info", "check_name", "whole_number"]
 
 
-class WrongRequest(ValueError):
+class WrongRequest(InputError):
     """A request that cannot be met as it is, and the HTTP status that says so."""
 
     def __init__(self, message: str, status: int = 422) -> None:

@@ -6,10 +6,12 @@ import ipaddress
 import re
 import socket
 from collections.abc import Collection
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.origins import refusal
 
 __all__ = ["Gate"]
 
@@ -32,7 +34,7 @@ class Gate:
     def __init__(self, app: ASGIApp, origins: Collection[str] = (), hosts: Collection[str] = ()) -> None:
         self.app = app
         self.origins = {origin.rstrip("/") for origin in origins}
-        self.hosts = {"localhost", socket.gethostname(), socket.getfqdn(), *hosts}
+        self.hosts = {name.lower() for name in ("localhost", socket.gethostname(), socket.getfqdn(), *hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = self._problem(scope) if scope["type"] == "http" else None
@@ -45,10 +47,11 @@ class Gate:
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._is_own(urlsplit(f"//{host}").hostname or ""):
-            return 400, "this server is not known by that name; --conf hosts NAME adds one"
-        if origin is not None and urlsplit(origin).netloc != host and origin not in self.origins:
-            return 403, "asked by a page of another site; MONAI_LABEL_CORS_ORIGINS names those that may"
+        status = refusal(host, origin, self._is_own, self.origins)
+        if status == 400:
+            return status, "this server is not known by that name; --conf hosts NAME adds one"
+        if status == 403:
+            return status, "asked by a page of another site; MONAI_LABEL_CORS_ORIGINS names those that may"
         if not OFFERED.fullmatch(scope["path"]):
             return 404, "not offered by this app"
         if parse_qs(scope["query_string"].decode("latin-1")).get("uncompress"):

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from app.uploads import check_size
 from dirnet.cine.follow import Followed, follow, write_masks
 from dirnet.files.dicom import write_segmentation
 from dirnet.files.nifti import write_displacement, write_image
@@ -55,6 +56,7 @@ class Propagate(InferTask):
         if not label:
             raise WrongRequest("there is no label to propagate: draw on one frame and save it, or send it along")
         cine = read_cine_stack(request["image"])
+        check_size(Path(label), cine)
         drawn, frame = read_drawing(label, cine, whole_number(request, "frame"))
         followed = follow(self.weights.registrar(), cine, drawn, frame)
         file = Path(request["folder"]) / "label.nii.gz"

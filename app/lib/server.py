@@ -22,6 +22,9 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
 from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+
+from dirnet.errors import InputError
 
 from .checks import WrongRequest, check_name
 from .gate import Gate
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["prepare"]
 
 RUNNING = 4  # inferences at a time: one computes, the others read and write
+MOST_BYTES = 2**31  # of a request: images are kept on disk, not in memory
 QUIET = ("monailabel", "__main__")  # the latter is MONAI Label's too, in the process of a training or batch
 
 
@@ -55,6 +59,7 @@ def prepare(app: DIRNetApp) -> None:
     if not origins:  # MONAI Label's default lets every site's pages ask
         server.user_middleware = [part for part in server.user_middleware if part.cls is not CORSMiddleware]
     hosts = [name.strip() for name in app.conf.get("hosts", "").split(",") if name.strip()]
+    server.user_middleware.insert(0, Middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BYTES))
     server.user_middleware.insert(0, Middleware(Gate, origins=origins, hosts=hosts))
     server.middleware_stack = server.build_middleware_stack()
 
@@ -96,18 +101,21 @@ def _infer(app: DIRNetApp) -> Any:
                 }
                 try:
                     return _response(app.infer(request, **files, folder=folder), output)
-                except (ValueError, FileNotFoundError) as error:
-                    if isinstance(error, WrongRequest):
-                        raise
-                    # a file that cannot be read, or does not fit: said without the server's folders
-                    message = str(error)
-                    for place in (folder, app.datastore().folder):
-                        message = message.replace(f"{place}/", "")
-                    raise WrongRequest(message) from error
+                except WrongRequest:
+                    raise
+                except (InputError, FileNotFoundError) as error:  # a file that cannot be read, or does not fit
+                    raise WrongRequest(_in_own_words(str(error), folder, app.datastore().folder)) from error
 
         return await anyio.to_thread.run_sync(work, limiter=slots)
 
     return infer
+
+
+def _in_own_words(message: str, *folders: str) -> str:
+    """Without the server's folders, and with the request's parameters for a command's options."""
+    for folder in folders:
+        message = message.replace(f"{folder}/", "")
+    return message.replace("--frame", "params.frame")
 
 
 def _uploaded(file: UploadFile | None, folder: str, name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import time
@@ -17,6 +18,8 @@ from transforms.cine_files import hold_dicom
 from .checks import NamesOnly, WrongRequest
 
 __all__ = ["FolderCines"]
+
+logger = logging.getLogger(__name__)
 
 EXTENSIONS = ["*.nii.gz", "*.nii", "*.png", "*.dcm"]
 
@@ -57,11 +60,17 @@ class FolderCines(NamesOnly, LocalDatastore):
 
 
 def find_series(folder: Path) -> dict[str, str]:
-    """Folders below ``folder`` that hold DICOM files: their paths from there, by an id without separators."""
+    """Folders below ``folder`` that hold DICOM files: their paths from there, by an id without separators.
+
+    Links to folders are not followed; a warning names each.
+    """
     found: dict[str, str] = {}
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != "labels" and not name.startswith("."))
         path = Path(parent)
+        for name in folders:
+            if (path / name).is_symlink():
+                logger.warning("'%s' is a link to a folder, which is not read; move or copy it there", path / name)
         if path != folder and hold_dicom(path / name for name in files):
             relative = path.relative_to(folder).as_posix()
             mark = hashlib.sha256(relative.encode()).hexdigest()[:8]

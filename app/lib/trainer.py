@@ -17,6 +17,7 @@ from monai.bundle import ConfigWorkflow
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
+from dirnet.errors import InputError
 from dirnet.files.aside import write_aside
 from dirnet.files.nifti import write_image
 from dirnet.nets.losses import ncc
@@ -94,7 +95,7 @@ def _datalist(datastore: Datastore, folder: Path) -> tuple[Path, list[int]]:
     for image in sorted(datastore.list_images()):
         try:
             cine = read_cine_stack(datastore.get_image_uri(image))
-        except (ValueError, FileNotFoundError):
+        except (InputError, FileNotFoundError):
             logger.warning("an image of the datastore is no cine and is passed over")
             continue
         cines.append([_record(image, cine, index, folder / "cines" / image) for index in range(len(cine.images))])

@@ -11,6 +11,7 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from dirnet.errors import InputError
 from transforms.cine_files import read_cine_stack
 
 from .weights import Weights
@@ -54,7 +55,7 @@ class WorstRegistered(Strategy):
     def _score(self, image: str, datastore: Datastore) -> float:
         try:
             cine = read_cine_stack(Path(datastore.get_image_uri(image)))
-        except (ValueError, OSError):  # OSError: an archive that does not answer, too
+        except (InputError, OSError):  # OSError: an archive that does not answer, too
             logger.warning("an image of the datastore is no cine, or cannot be had, and is offered last")
             return np.inf
         frames = cine.images[len(cine.images) // 2]

@@ -17,6 +17,9 @@ from transforms.pair_files import stem
 __all__ = ["Cines", "UnknownCineError"]
 
 KEPT = 3  # cines in memory, of about 100 MB each
+GONE = "no such cine; load the page again if it is new"
+
+Stamp = tuple[tuple[str, int, int], ...]
 
 
 class UnknownCineError(LookupError):
@@ -26,7 +29,9 @@ class UnknownCineError(LookupError):
 class Cines:
     """Folders that hold DICOM files, and NIfTI files that can be cines, under a folder.
 
-    An id stands for a path that was found; nothing else can be read. Several threads may share one.
+    An id stands for a path that was found; nothing else can be read. Links that lead out of the folder are not
+    followed: such a file is no cine, and a folder of DICOM files with such a link is none. Several threads may share
+    one.
 
     Args:
         folder: searched with its sub-folders, but hidden ones.
@@ -38,8 +43,9 @@ class Cines:
         if not self.folder.is_dir():
             raise FileNotFoundError(f"folder '{folder}' does not exist")
         self._paths: dict[str, Path] = {}
-        self._read: OrderedDict[str, CineStack] = OrderedDict()
-        self._lock = threading.Lock()
+        self._read: OrderedDict[str, tuple[Stamp, CineStack]] = OrderedDict()
+        self._reading = threading.Lock()  # while one thread reads a cine another need not read it too
+        self._lock = threading.Lock()  # of the two dictionaries, never for long
 
     def scan(self) -> dict[str, str]:
         """Names by id, in order, of what there is now."""
@@ -47,23 +53,46 @@ class Cines:
         paths = {hashlib.sha256(self._relative(path).encode()).hexdigest()[:16]: path for path in found}
         with self._lock:
             self._paths = paths
-            self._read.clear()  # files may have changed
         return {key: self._relative(path) for key, path in paths.items()}
 
     def read(self, key: str) -> CineStack:
-        """
+        """A cine, anew where its files have changed.
+
         Raises:
             UnknownCineError: when no cine has this id.
-            ValueError, OSError: when it cannot be read.
+            InputError, OSError: when it cannot be read.
         """
-        with self._lock:  # while one thread reads a cine another need not read it too
-            path = self._path(key)
-            if key not in self._read:
-                self._read[key] = read_cine_stack(path)
-                while len(self._read) > KEPT:
-                    self._read.popitem(last=False)
+        path, stamp = self._path(key), self.stamp(key)
+        if (cine := self._kept(key, stamp)) is not None:
+            return cine
+        with self._reading:
+            if (cine := self._kept(key, stamp)) is None:
+                cine = read_cine_stack(path)
+                with self._lock:
+                    self._read[key] = stamp, cine
+                    while len(self._read) > KEPT:
+                        self._read.popitem(last=False)
+            return cine
+
+    def stamp(self, key: str) -> Stamp:
+        """Names, sizes and times of a cine's files, which differ after a change.
+
+        Raises:
+            UnknownCineError: when no cine has this id, it is gone, or a link out of the folder has come in.
+        """
+        path = self._path(key)
+        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+        if not path.exists() or not all(map(self._is_within, (path, *files))):
+            raise UnknownCineError(GONE)
+        states = [file.stat() for file in files]
+        return tuple((file.name, at.st_size, at.st_mtime_ns) for file, at in zip(files, states, strict=True))
+
+    def _kept(self, key: str, stamp: Stamp) -> CineStack | None:
+        with self._lock:
+            if key not in self._read or self._read[key][0] != stamp:
+                return None
             self._read.move_to_end(key)
-            return self._read[key]
+            return self._read[key][1]
 
     def place(self, key: str) -> tuple[Path, str]:
         """Folder, relative to that of all cines, and name for what is made of one; no two cines share both.
@@ -83,7 +112,7 @@ class Cines:
 
     def _path(self, key: str) -> Path:
         if key not in self._paths:
-            raise UnknownCineError("no such cine; load the page again if it is new")
+            raise UnknownCineError(GONE)
         return self._paths[key]
 
     def _names(self, path: Path) -> tuple[Path, tuple[str, str]]:
@@ -99,9 +128,14 @@ class Cines:
         for folder, folders, files in os.walk(self.folder):
             here = Path(folder)
             folders[:] = [name for name in folders if name[0] != "." and here / name != self.leave_out]
-            if hold_dicom(here / name for name in files):
+            inside = [here / name for name in files if self._is_within(here / name)]
+            if len(inside) == len(files) and hold_dicom(inside):
                 yield here
-            yield from (here / name for name in files if _is_nifti_cine(here / name))
+            yield from filter(_is_nifti_cine, inside)
+
+    def _is_within(self, path: Path) -> bool:
+        """Whether a path stays in the folder when links are followed."""
+        return not path.is_symlink() or path.resolve().is_relative_to(self.folder)
 
 
 def _is_nifti_cine(path: Path) -> bool:

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import ray
 import torch
+from typer.testing import CliRunner
 
 from app import terminal
 from app.cohort import __main__ as command
@@ -24,6 +25,7 @@ from app.cohort import cluster, driver, records, summary
 from app.cohort.studies import Study, read_studies
 from app.cohort.worker import Worker
 from dirnet.cine import follow
+from dirnet.errors import InputError
 from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawn
@@ -289,6 +291,74 @@ def test_a_study_that_ends_its_worker_fails_alone(tmp_path, monkeypatch):
     assert (failed, outcome.failed, outcome.deaths) == (["poison"], 1, 3)
     assert "3 workers died that had this study" in outcome.records["poison"]["reason"]
     assert all((tmp_path / name).read_text() == "done" for name in names if name != "poison")
+
+
+def test_a_bug_is_named_and_keeps_its_traceback(table, tmp_path, monkeypatch):
+    (study, *_) = read_studies(table)
+    worker = Worker(SHIPPED_WEIGHTS.read_bytes(), tmp_path / "studies", 1)
+    folder = tmp_path / "studies" / study.name
+
+    def fails(error):
+        def raises(*_):
+            raise error
+
+        monkeypatch.setattr("app.cohort.worker.read_cine_stack", raises)
+        return worker.do(study)["reason"]
+
+    assert fails(InputError("a.dcm: no pixels")) == "a.dcm: no pixels"
+    assert fails(OSError(28, "No space left on device")).startswith("OSError: [Errno 28]")
+    assert [path.name for path in folder.iterdir()] == ["record.json"]
+    for bug in (ValueError("shapes differ"), KeyError("images"), ZeroDivisionError("division by zero")):
+        assert (
+            fails(bug) == f"internal error: {type(bug).__name__}: {bug} (traceback in error.log in the study's folder)"
+        )
+        assert {path.name for path in folder.iterdir()} == {"record.json", "error.log"}
+        log = (folder / "error.log").read_text()
+        assert log.startswith("Traceback")
+        assert "in raises" in log
+    # the log is the program's own, and goes when the study is done
+    monkeypatch.undo()
+    records.check_room(folder.parent, [study])
+    assert worker.do(study)["status"] == "done"
+    assert not (folder / "error.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("reasons", "status"),
+    [
+        (["internal error: KeyError: 'a'", "internal error: KeyError: 'b'"], 1),
+        (["internal error: KeyError: 'a'", "no such file"], 1),
+        (["internal error: KeyError: 'a'", None], 0),
+        (["no such file", "no such file"], 0),
+    ],
+)
+def test_a_cohort_that_fails_by_bugs_has_an_exit_status(table, tmp_path, monkeypatch, reasons, status):
+    rows = [{"status": "failed", "reason": reason} if reason else {"status": "done"} for reason in reasons]
+    outcome = driver.Outcome(tmp_path, 2, {str(number): row for number, row in enumerate(rows)})
+    monkeypatch.setattr(driver, "run", lambda *_: outcome)
+    assert CliRunner().invoke(command.app, [str(table), "-o", str(tmp_path)]).exit_code == status
+
+
+def test_sigterm_ends_in_order_and_the_same_command_resumes(table, tmp_path):
+    rows = pd.read_csv(table)
+    good = rows[rows["study"].isin(GOOD)]
+    many = pd.concat([good.assign(study=good["study"] + f"_{turn}") for turn in range(5)])
+    many.to_csv(table.parent / "many.csv", index=False)
+    options = [str(table.parent / "many.csv"), "--output_dir", str(tmp_path), "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cohort", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    while process.poll() is None and not list(tmp_path.glob("studies/good*/record.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output.decode()
+    assert "stopped; the same command resumes it" in output.decode()
+    assert "Traceback" not in output.decode()
+    done = list(pd.read_parquet(tmp_path / "cohort.parquet")["study"])
+    assert 0 < len(done) < 30
+    assert {path.name for path in (tmp_path / "studies").iterdir()} == set(done)  # nothing half-written
+    assert set(done) <= set(records.read_records(tmp_path / "studies", read_studies(table.parent / "many.csv")))
 
 
 def test_ctrl_c_keeps_what_is_done(table, tmp_path, monkeypatch):

@@ -18,7 +18,8 @@ from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
 from app.viewer.access import Access
 from app.viewer.contours import outline
-from app.viewer.server import WINDOW, make_app
+from app.viewer.routes import WINDOW
+from app.viewer.server import make_app
 from dirnet.cine.follow import write_masks
 from transforms.cine import scale_intensity
 

@@ -8,10 +8,14 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
+import tracemalloc
 import urllib.request
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,12 +27,17 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from app import command_line
+from app.viewer import cines as viewer_cines
+from app.viewer import results
 from app.viewer.access import Access
 from app.viewer.cines import Cines
 from app.viewer.contours import enclosed, outline
-from app.viewer.server import KEPT, WINDOW, make_app, serve
+from app.viewer.routes import WINDOW
+from app.viewer.server import BUG, make_app, serve
 from dirnet.cine.follow import write_masks
+from dirnet.errors import InputError
 from transforms.cine import scale_intensity
+from transforms.cine_files import read_cine_stack
 
 
 def client_of(folder, registrar, output_dir):
@@ -237,7 +246,10 @@ def test_only_what_was_found_can_be_named(client, cine):
 def test_other_sites_are_kept_out(client):
     assert client.get("/", headers={"Origin": "http://127.0.0.1"}).status_code == 200
     assert client.get("/", headers={"Origin": "https://elsewhere.org"}).status_code == 403
-    assert client.get("/", headers={"Host": "elsewhere.org"}).status_code == 400
+    for malformed in ("http://[::1", "http://[", "null", "", "//", "http://127.0.0.1@elsewhere.org", "\xff"):
+        assert client.get("/", headers={"Origin": malformed.encode("latin-1")}).status_code == 403, malformed
+    for host in ("elsewhere.org", "[::1", "[", "127.0.0.1@elsewhere.org", "elsewhere.org:127.0.0.1"):
+        assert client.get("/", headers={"Host": host}).status_code == 400, host
     assert client.get("/").headers["Cache-Control"] == "no-store"
     assert "frame-ancestors 'none'" in client.get("/").headers["Content-Security-Policy"]
 
@@ -279,11 +291,130 @@ def test_two_requests_at_once(client, cine, cines):
         assert one == other
 
 
-def test_the_last_results_are_kept(client, cine):
-    drawing = {"frame": 0, "contours": {"0": [RING]}}
-    numbers = [client.post(f"{cine}/follow", json=drawing).json()["result"] for _ in range(KEPT + 1)]
-    found = [client.get(f"{cine}/slices/0/field?result={number}").status_code for number in numbers]
-    assert found == [404] + KEPT * [200]
+def test_results_are_had_again_when_memory_is_short(client, cine, monkeypatch):
+    monkeypatch.setattr(results, "BYTES", 0)
+    monkeypatch.setattr(results, "DRAWINGS", 3)
+    drawings = [{"frame": frame, "contours": {"0": [RING]}} for frame in range(4)]
+    numbers, fields = [], []
+    for drawing in drawings:
+        numbers.append(client.post(f"{cine}/follow", json=drawing).json()["result"])
+        fields.append(client.get(f"{cine}/slices/0/field?result={numbers[-1]}").content)
+    entries = client.app.state.viewer.results._entries.values()
+    assert [entry.followed is not None for entry in entries] == [False, False, True]
+    for number, content in zip(numbers[1:], fields[1:], strict=True):
+        assert client.get(f"{cine}/slices/0/field?result={number}").content == content
+    forgotten = client.get(f"{cine}/slices/0/field?result={numbers[0]}")
+    assert (forgotten.status_code, forgotten.json()["detail"][:33]) == (404, "this result is no longer kept: pr")
+
+
+def test_a_cine_that_has_changed_is_read_anew(cines, registrar, tmp_path):
+    path = tmp_path / "beat.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(cines.stack.images[0]), path)
+    client = client_of(tmp_path, registrar, tmp_path / "out")
+    cine = f"/api/cines/{client.get('/api/cines').json()[0]['id']}"
+    result = client.post(f"{cine}/follow", json={"frame": 0, "contours": {"0": [RING]}}).json()["result"]
+    read = client.app.state.viewer.cines.read(cine.rsplit("/", 1)[1])
+    client.get("/api/cines")  # a second tab
+    assert client.app.state.viewer.cines.read(cine.rsplit("/", 1)[1]) is read
+    sitk.WriteImage(sitk.GetImageFromArray(cines.stack.images[0, 1:]), path)
+    assert client.get(cine).json()["frames"] == len(cines.stack.images[0]) - 1
+    assert client.get(f"{cine}/slices/0/field?result={result}").status_code == 404
+
+
+def test_the_list_does_not_wait_for_a_cine(client, cine, monkeypatch):
+    reading, go = threading.Event(), threading.Event()
+
+    def read(path):
+        reading.set()
+        assert go.wait(10)
+        return read_cine_stack(path)
+
+    monkeypatch.setattr(viewer_cines, "read_cine_stack", read)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.get, cine)
+        assert reading.wait(10)
+        assert client.get("/api/cines").status_code == 200
+        go.set()
+        assert waiting.result().status_code == 200
+
+
+def test_links_out_of_the_folder_are_not_followed(cines, registrar, tmp_path):
+    outside, folder = tmp_path / "outside", tmp_path / "served"
+    shutil.copytree(cines.series, outside / "series")
+    sitk.WriteImage(sitk.GetImageFromArray(cines.stack.images[0]), outside / "beat.nii.gz")
+    shutil.copytree(cines.series, folder / "whole")
+    first, *rest = sorted((folder / "whole").iterdir())
+    (folder / "series").symlink_to(outside / "series")
+    (folder / "out.nii.gz").symlink_to(outside / "beat.nii.gz")
+    shutil.copytree(cines.series, folder / "mixed")
+    (folder / "mixed" / first.name).unlink()
+    (folder / "mixed" / first.name).symlink_to(outside / "series" / first.name)
+    (folder / "within").mkdir()
+    for file in (first, *rest):  # as git-annex has them
+        (folder / "within" / file.name).symlink_to(Path("../whole") / file.name)
+    client = client_of(folder, registrar, tmp_path / "out")
+    ids = {item["name"]: item["id"] for item in client.get("/api/cines").json()}
+    assert list(ids) == ["whole", "within"]
+    assert client.get(f"/api/cines/{ids['within']}").status_code == 200
+    rest[0].unlink()
+    rest[0].symlink_to(outside / "series" / rest[0].name)  # once it was listed
+    for name in ("whole", "within"):
+        assert client.get(f"/api/cines/{ids[name]}").status_code == 404
+
+
+def gzipped_zeros(head, megabytes):
+    """A .nii.gz of a header and so many MiB of zeros."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [packer.compress(head)] + [packer.compress(bytes(2**20)) for _ in range(megabytes)]
+    return b"".join([*parts, packer.flush()])
+
+
+def test_uploads_have_a_size(client, cine, cines, tmp_path, monkeypatch):
+    (tmp_path / "uploads").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "uploads"))
+
+    def send(name, body):
+        tracemalloc.start()
+        answer = client.post(f"{cine}/mask", params={"name": name, "frame": 0}, content=body)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return answer.status_code, answer.json()["detail"], peak
+
+    most = 8 * cines.stack.images.size + 2**20
+    parts = (bytes(2**20) for _ in range(30))
+    status, detail, _ = send("a.nii", parts)
+    assert (status, detail) == (413, f"a.nii: expected masks of the cine, at most {most} bytes")
+    sitk.WriteImage(sitk.Image(2, 2, sitk.sitkUInt8), tmp_path / "a.nii")
+    head = bytearray((tmp_path / "a.nii").read_bytes()[:352])
+    status, detail, peak = send("a.nii.gz", gzipped_zeros(bytes(head), 200))
+    assert (status, detail) == (422, f"a.nii.gz: unpacks to more than {most} bytes, expected masks of the cine")
+    assert peak < 2 * most
+    struct.pack_into("<3h", head, 40, 2, 30_000, 30_000)
+    status, detail, peak = send("a.nii", bytes(head))
+    assert (status, detail[:43]) == (422, "a.nii: its header says 900000000 pixels, th")
+    assert peak < 2 * most
+    status = client.post(f"{cine}/follow", content=(bytes(2**20) for _ in range(30))).status_code
+    assert status == 413
+    assert not list((tmp_path / "uploads").iterdir())
+
+
+def test_a_bug_is_no_wrong_input(client, cine, monkeypatch):
+    def raises(error):
+        def read(_):
+            raise error
+
+        return read
+
+    for error, status, detail in (
+        (ValueError("shapes (2,) and (3,)"), 500, BUG),
+        (KeyError("images"), 500, BUG),
+        (InputError("a.dcm: no pixels"), 422, "a.dcm: no pixels"),
+        (FileNotFoundError("cine 'a' does not exist"), 404, "cine 'a' does not exist"),
+        (PermissionError(13, "Permission denied"), 422, "[Errno 13] Permission denied"),
+    ):
+        monkeypatch.setattr(viewer_cines, "read_cine_stack", raises(error))
+        answer = client.get(cine)
+        assert (answer.status_code, answer.json()["detail"]) == (status, detail)
 
 
 def test_saving_overwrites_nothing_unasked(client, cine, tmp_path):

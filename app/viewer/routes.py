@@ -1,0 +1,259 @@
+"""What the viewer's page asks: cines, what follows from a contour, and that it be saved."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import numpy as np
+import torch
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, FiniteFloat
+
+from app.uploads import check_size, most_bytes
+from dirnet.cine.follow import Followed, follow, save
+from dirnet.errors import InputError
+from dirnet.fields.composition import invert
+from dirnet.fields.resampling import warp
+from dirnet.registrar import Registrar
+from transforms.cine import scale_intensity
+from transforms.cine_files import CineStack
+from transforms.drawings import read_drawing
+
+from .cines import Cines
+from .contours import enclosed, outline
+from .results import Results
+
+__all__ = ["FIELD_STEP", "WINDOW", "Viewer", "router"]
+
+FIELD_STEP = 3  # pixels between the points of which the page is told how they moved
+WINDOW = (0.5, 99.0)  # percentiles that become black and white
+UPLOAD_BYTES = 2**31  # whatever the cine
+
+Ring = Annotated[list[tuple[FiniteFloat, FiniteFloat]], Field(min_length=3, max_length=10_000)]
+
+
+class Drawing(BaseModel):
+    """Contours on one frame, by number of the slice, in the form of :mod:`app.viewer.contours`."""
+
+    frame: int
+    contours: dict[int, list[Ring]]
+
+
+class Saving(BaseModel):
+    result: int
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What the requests share.
+
+    Attributes:
+        cines: that are shown.
+        registrar: that follows the contours.
+        results: of the contours followed lately.
+        output_dir: where results are saved, in the cines' own sub-folders.
+    """
+
+    cines: Cines
+    registrar: Registrar
+    results: Results
+    output_dir: Path
+
+    def follow(self, stack: CineStack, drawing: Drawing) -> Followed:
+        """
+        Raises:
+            InputError: when there is no such frame or slice, or the contour encloses nothing or leaves the image.
+        """
+        _check_frame(drawing.frame, stack)
+        return follow(self.registrar, stack, _drawn(drawing, stack), drawing.frame)
+
+
+def _viewer(request: Request) -> Viewer:
+    return request.app.state.viewer
+
+
+Shared = Annotated[Viewer, Depends(_viewer)]
+
+
+def _stack(cine: str, viewer: Shared) -> CineStack:
+    return viewer.cines.read(cine)
+
+
+Stack = Annotated[CineStack, Depends(_stack)]
+
+
+def _followed(cine: str, result: int, viewer: Shared) -> Followed:
+    """A result that was given before."""
+    stamp = viewer.cines.stamp(cine)
+    return viewer.results.get(cine, result, stamp, lambda drawing: viewer.follow(viewer.cines.read(cine), drawing))
+
+
+def _followed_slice(number: int, followed: Annotated[Followed, Depends(_followed)]) -> Followed:
+    if number not in followed.slices:
+        raise HTTPException(404, f"nothing was drawn on slice {number}")
+    return followed
+
+
+FollowedSlice = Annotated[Followed, Depends(_followed_slice)]
+
+
+async def _upload(name: str, request: Request, stack: Stack) -> AsyncIterator[Path]:
+    """The file that the request brings, for the time of the request; not larger than masks of the cine can be."""
+    file = Path(name.replace("\\", "/")).name
+    if file in ("", "..") or "\0" in file:
+        raise InputError(f"name must be that of a file, got {name!r}")
+    most = most_bytes(stack)
+    with tempfile.TemporaryDirectory() as folder:
+        path, size = Path(folder) / file, 0
+        try:
+            async with await anyio.open_file(path, "wb") as target:
+                async for part in request.stream():
+                    size += len(part)
+                    if size > most:
+                        raise HTTPException(413, f"{file}: expected masks of the cine, at most {most} bytes")
+                    await target.write(part)
+        except OSError as error:  # such as a name too long
+            raise InputError(f"{file}: {error.strerror}") from error
+        yield path
+
+
+router = APIRouter(prefix="/api/cines")
+
+
+@router.get("")
+def list_cines(viewer: Shared) -> JSONResponse:
+    return JSONResponse([{"id": key, "name": name} for key, name in viewer.cines.scan().items()])
+
+
+@router.get("/{cine}")
+def describe(stack: Stack) -> JSONResponse:
+    slices, frames, height, width = stack.images.shape
+    return JSONResponse(
+        {
+            "slices": slices,
+            "frames": frames,
+            "size": [height, width],
+            "spacing": list(stack.spacing),
+            "times": None if stack.times is None else stack.times.tolist(),
+        }
+    )
+
+
+@router.get("/{cine}/slices/{number}/frames")
+def frames(number: int, stack: Stack) -> Response:
+    if not 0 <= number < len(stack.images):
+        raise HTTPException(404, f"slice must be 0 to {len(stack.images) - 1}, got {number}")
+    return _bytes(scale_intensity(stack.images[number], WINDOW))
+
+
+@router.post("/{cine}/mask", max_body_size=UPLOAD_BYTES)
+def read_mask(frame: int, stack: Stack, file: Annotated[Path, Depends(_upload)]) -> JSONResponse:
+    _check_frame(frame, stack)
+    try:
+        check_size(file, stack)
+        masks, frame = _mask_on(file, stack, frame)
+    except InputError as error:
+        raise InputError(str(error).replace(f"{file.parent}{os.sep}", "")) from error
+    rings = {number: _rings(mask) for number, mask in enumerate(masks) if mask.any()}
+    return JSONResponse({"frame": frame, "slices": rings})
+
+
+@router.post("/{cine}/follow")
+def follow_drawing(cine: str, drawing: Drawing, viewer: Shared) -> JSONResponse:
+    stamp = viewer.cines.stamp(cine)
+    followed = viewer.follow(viewer.cines.read(cine), drawing)
+    number = viewer.results.keep(cine, stamp, drawing, followed)
+    return JSONResponse({"result": number, **_summary(followed)})
+
+
+@router.get("/{cine}/slices/{number}/warped")
+def warped(number: int, followed: FollowedSlice) -> Response:
+    images = torch.from_numpy(scale_intensity(followed.cine.images[number], WINDOW))[:, None]
+    drawn = images[followed.frame].expand_as(images)
+    return _bytes(warp(drawn, torch.from_numpy(followed.slices[number].ddf)).numpy())
+
+
+@router.get("/{cine}/slices/{number}/field")
+def field(number: int, followed: FollowedSlice) -> Response:
+    moved = _moved(followed.slices[number].ddf)
+    return Response(moved.astype("<f4").tobytes(), media_type="application/octet-stream")
+
+
+@router.post("/{cine}/save")
+def save_result(cine: str, saving: Saving, viewer: Shared) -> JSONResponse:
+    followed = _followed(cine, saving.result, viewer)
+    within, name = viewer.cines.place(cine)
+    target = (viewer.output_dir / within).resolve()
+    try:
+        paths = save(followed, target, name, saving.overwrite)
+    except FileExistsError:
+        raise HTTPException(409, f"there are results of this cine in {target}") from None
+    return JSONResponse({"folder": str(target), "files": [path.name for path in paths]})
+
+
+def _mask_on(path: Path, stack: CineStack, frame: int) -> tuple[np.ndarray, int]:
+    """What is drawn, and on which frame: the only one that the file has something on, else the one shown."""
+    try:
+        return read_drawing(path, stack)
+    except InputError:  # it names no frame of its own, or cannot be read at all, which is said again
+        return read_drawing(path, stack, frame)
+
+
+def _check_frame(frame: int, cine: CineStack) -> None:
+    frames = cine.images.shape[1]
+    if not 0 <= frame < frames:
+        raise InputError(f"frame must be 0 to {frames - 1}, got {frame}")
+
+
+def _drawn(drawing: Drawing, cine: CineStack) -> np.ndarray:
+    """Contours as masks (S, H, W)."""
+    slices, _, height, width = cine.images.shape
+    masks = np.zeros((slices, height, width), bool)
+    for number, rings in drawing.contours.items():
+        if not 0 <= number < slices:
+            raise InputError(f"slice must be 0 to {slices - 1}, got {number}")
+        points = np.concatenate([np.empty((0, 2)), *map(np.array, rings)])
+        if (points < -0.5).any() or (points > (width - 0.5, height - 0.5)).any():
+            raise InputError(f"slice {number}: the contour leaves the image")
+        masks[number] = enclosed(rings, (height, width))
+        if not masks[number].any():
+            raise InputError(f"slice {number}: the contour encloses no pixel")
+    return masks
+
+
+def _summary(followed: Followed) -> dict[str, Any]:
+    return {
+        "frame": followed.frame,
+        "slices": {
+            number: {"areas": followed.areas[number].tolist(), "contours": [_rings(mask) for mask in result.masks]}
+            for number, result in followed.slices.items()
+        },
+        "volume": None if followed.volume is None else followed.volume.ml.tolist(),
+        "numbers": followed.numbers,
+        "field_step": FIELD_STEP,
+    }
+
+
+def _rings(mask: np.ndarray) -> list[list[list[float]]]:
+    return [ring.round(3).tolist() for ring in outline(mask)]
+
+
+def _bytes(images: np.ndarray) -> Response:
+    """Images in [0, 1] as they are shown, a byte a pixel."""
+    return Response((images * 255).round().astype(np.uint8).tobytes(), media_type="application/octet-stream")
+
+
+def _moved(ddf: np.ndarray) -> np.ndarray:
+    """How far the tissue of every FIELD_STEP-th pixel of the drawn frame has moved, (T, 2, h, w) in pixels (row,
+    column): the inverse of the field (T, 2, H, W), which tells whence the tissue of a pixel came."""
+    start = np.indices(ddf.shape[2:], np.float32)[:, ::FIELD_STEP, ::FIELD_STEP]
+    places = torch.from_numpy(start.reshape(2, -1).T.copy())
+    return invert(torch.from_numpy(ddf), places).numpy().reshape(len(ddf), *start.shape)
