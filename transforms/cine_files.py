@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from pydicom.errors import InvalidDicomError
 
-from .cine import check_file, dicom_image
+from .cine import check_file
+from .dicom import dicom_pixels, frame_headers, is_dicom, numbers, read_dicom
 from .errors import InputError
-from .grids import slice_grid
+from .grids import slice_distance, slice_grid
 
 __all__ = ["CineStack", "hold_dicom", "read_cine_stack", "read_itk"]
 
@@ -123,7 +123,7 @@ def _read_series(folder: Path) -> CineStack:
         np.array(images, np.float32),
         [slice_grid(header, path) for (path, header), *_ in ordered],
         tuple(map(float, first.PixelSpacing)),
-        _distance(folder, [frames[0][1] for frames in ordered]),
+        _distance(folder, [frames[0] for frames in ordered]),
         _times(folder, ordered),
         [[path for path, _ in frames] for frames in ordered],
     )
@@ -134,33 +134,33 @@ def _slices(headers: list[Item]) -> list[list[Item]]:
     path, first = headers[0]
     for other, header in headers:
         for name in ("ImageOrientationPatient", "PixelSpacing"):
-            if not np.allclose(np.array(header[name].value, float), np.array(first[name].value, float), atol=1e-3):
+            if not np.allclose(numbers(header, name, other), numbers(first, name, path), atol=1e-3):
                 raise InputError(
                     f"{other}: {name} differs from that of {path}; expected parallel slices of one pixel size"
                 )
-    normal = np.cross(*np.reshape(first.ImageOrientationPatient, (2, 3)).astype(float))
-    places = np.array([np.dot(normal, np.array(header.ImagePositionPatient, float)) for _, header in headers])
+    normal = np.cross(*np.reshape(numbers(first, "ImageOrientationPatient", path), (2, 3)))
+    places = np.array([normal @ numbers(header, "ImagePositionPatient", path) for path, header in headers])
     order = np.argsort(places, kind="stable")
     # places of the frames of one slice may differ by rounding
     cuts = np.flatnonzero(np.diff(places[order]) > 0.1) + 1
     return [[headers[index] for index in part] for part in np.split(order, cuts)]
 
 
-def _distance(folder: Path, slices: list[pydicom.Dataset]) -> float | None:
+def _distance(folder: Path, slices: list[Item]) -> float | None:
     """Between neighbouring slices in mm; the thickness of a lone one.
 
     Raises:
         ValueError: when the slices lie unequally far apart, or not above each other.
     """
     if len(slices) == 1:
-        thickness = slices[0].get("SpacingBetweenSlices") or slices[0].get("SliceThickness")
-        return float(thickness) if thickness else None
-    corners = np.array([header.ImagePositionPatient for header in slices], float)
+        path, header = slices[0]
+        return slice_distance(header, path)
+    corners = np.array([numbers(header, "ImagePositionPatient", path) for path, header in slices])
     steps = np.diff(corners, axis=0)
-    normal = np.cross(*np.reshape(slices[0].ImageOrientationPatient, (2, 3)).astype(float))
+    normal = np.cross(*np.reshape(slices[0][1].ImageOrientationPatient, (2, 3)).astype(float))
     gaps = steps @ normal
     aside = np.linalg.norm(steps - gaps[:, None] * normal, axis=1).max()
-    if np.ptp(gaps) > 0.05 * gaps.mean() or aside > 0.5 * float(min(slices[0].PixelSpacing)):
+    if np.ptp(gaps) > 0.05 * gaps.mean() or aside > 0.5 * float(min(slices[0][1].PixelSpacing)):
         raise InputError(
             f"{folder}: expected slices equally far apart and above each other; found gaps of {gaps.min():.2f} to "
             f"{gaps.max():.2f} mm, and {aside:.2f} mm aside. Is a slice missing?"
@@ -185,28 +185,29 @@ def _times(folder: Path, ordered: list[list[Item]]) -> np.ndarray | None:
 
 def _triggers(frames: list[Item]) -> list[float] | None:
     """Trigger times of the frames of a slice in ms; None where one has none."""
-    times = [header.get("TriggerTime") for _, header in frames]
-    return None if None in times or "" in times else [float(time) for time in times]
+    times = [numbers(header, "TriggerTime", path) for path, header in frames]
+    return None if None in times else [time for (time,) in times]
 
 
 def _in_time(frames: list[Item]) -> list[Item]:
     """Frames of a slice by trigger time, where all have one, then by number."""
-    numbered = sorted(frames, key=lambda item: int(item[1].InstanceNumber))
-    return numbered if _triggers(frames) is None else sorted(numbered, key=lambda item: float(item[1].TriggerTime))
+    numbered = sorted(frames, key=lambda item: _number(item, "InstanceNumber"))
+    return numbered if _triggers(frames) is None else sorted(numbered, key=lambda item: _number(item, "TriggerTime"))
+
+
+def _number(item: Item, keyword: str) -> float:
+    path, header = item
+    return numbers(header, keyword, path)[0]
 
 
 def _datasets(folder: Path) -> list[Item]:
     headers = []
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        try:
-            header = pydicom.dcmread(path)
-        except InvalidDicomError:
+        if not is_dicom(path):
             continue  # such as a DICOMDIR's neighbours, thumbnails
-        missing = [
-            name
-            for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "InstanceNumber")
-            if header.get(name) in (None, "")
-        ]
+        header = read_dicom(path)
+        needed = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "InstanceNumber")
+        missing = [name for name in needed if numbers(header, name, path) is None]
         if missing:
             raise InputError(f"{path}: a frame of a cine needs {', '.join(missing)}")
         headers.append((path, header))
@@ -221,12 +222,7 @@ def _datasets(folder: Path) -> list[Item]:
 
 
 def _frame(path: Path, dataset: pydicom.Dataset) -> np.ndarray:
-    try:
-        image, _ = dicom_image(dataset)
-    except Exception as error:  # pydicom's decoders have their own errors for damaged pixels
-        raise InputError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {error}") from error
+    image = dicom_pixels(dataset, frame_headers(dataset, path), path)
     if image.ndim != 2:
         raise InputError(f"{path}: expected one frame, found {len(image)}")
-    if not np.isfinite(image).all():
-        raise InputError(f"{path}: holds values that are not finite")
     return image
