@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -87,13 +88,14 @@ def read_dicom(path: str | Path, pixels: bool = True) -> pydicom.FileDataset:
         InputError: when it is no DICOM, or more than a compressed file of its size may hold.
     """
     with named_errors(path):
-        with Path(path).open("rb") as file:
+        with _File(path) as file:
             head = file.read(1024)
         if DeflatedExplicitVRLittleEndian.encode() in head:
             _check_inflated(path)
         # what was written before the standard's file format has no mark, and no word on how it is encoded
         bare = _has_mark(head) and head[128:132] != b"DICM"
-        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=bare)
+        with _File(path) as file:
+            dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare)
         if bare and "TransferSyntaxUID" not in dataset.file_meta:
             implicit, _ = dataset.original_encoding if hasattr(dataset, "original_encoding") else (True, True)
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -180,6 +182,19 @@ def dicom_pixels(dataset: Dataset, headers: list[Dataset], path: str | Path) -> 
     if not np.isfinite(array).all():
         raise InputError(f"{path}: holds values that are not finite")
     return array if len(array) > 1 else array[0]
+
+
+class _File(io.BufferedReader):
+    """A file that asks for no more memory than it has content: an element may claim to be 4 GB long."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.size = Path(path).stat().st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > 2**16:
+            size = max(0, min(size, self.size - self.tell()))
+        return super().read(size)
 
 
 def _has_mark(head: bytes) -> bool:
