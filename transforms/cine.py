@@ -15,7 +15,8 @@ import torch
 from monai.transforms import Transform
 from PIL import Image, ImageDraw
 
-from .dicom import MAX_PIXELS, dicom_pixels, frame_headers, named_errors, pixel_spacing, read_dicom
+from .dicom import MAX_PIXELS, BoundedFile, dicom_pixels, named_errors, pixel_spacing, read_dicom
+from .dicom_series import arrange, dicom_frames
 from .errors import InputError
 
 __all__ = [
@@ -170,8 +171,15 @@ def is_picture(path: str | Path) -> bool:
 
 def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
     dataset = read_dicom(path)
-    headers = frame_headers(dataset, path)
-    return dicom_pixels(dataset, headers, path), pixel_spacing(headers, path)
+    frames = dicom_frames(path, dataset)
+    headers = frames[0].headers
+    array = dicom_pixels(dataset, headers, path)
+    if len(frames) > 1 and "PerFrameFunctionalGroupsSequence" in dataset:  # which may lie anywhere, in any order
+        slices = arrange(frames)
+        if len(slices) > 1:
+            raise InputError(f"{path}: expected one slice, at one time or several, found {len(slices)} slices")
+        array = array[[frame.index for frame in slices[0]]]
+    return array, pixel_spacing(headers, path)
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
@@ -188,7 +196,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
 
 
 def _read_picture(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
+    with BoundedFile(path) as file, Image.open(file) as image:
         if getattr(image, "n_frames", 1) > 1:
             raise InputError(f"{path}: expected one image, found {image.n_frames}")
         if image.width * image.height > MAX_PIXELS:  # known before anything is unpacked

@@ -19,6 +19,7 @@ from .errors import InputError
 
 __all__ = [
     "MAX_PIXELS",
+    "BoundedFile",
     "dicom_pixels",
     "frame_headers",
     "is_dicom",
@@ -88,13 +89,13 @@ def read_dicom(path: str | Path, pixels: bool = True) -> pydicom.FileDataset:
         InputError: when it is no DICOM, or more than a compressed file of its size may hold.
     """
     with named_errors(path):
-        with _File(path) as file:
+        with BoundedFile(path) as file:
             head = file.read(1024)
         if DeflatedExplicitVRLittleEndian.encode() in head:
             _check_inflated(path)
         # what was written before the standard's file format has no mark, and no word on how it is encoded
         bare = _has_mark(head) and head[128:132] != b"DICM"
-        with _File(path) as file:
+        with BoundedFile(path) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare)
         if bare and "TransferSyntaxUID" not in dataset.file_meta:
             implicit, _ = dataset.original_encoding if hasattr(dataset, "original_encoding") else (True, True)
@@ -184,8 +185,8 @@ def dicom_pixels(dataset: Dataset, headers: list[Dataset], path: str | Path) -> 
     return array if len(array) > 1 else array[0]
 
 
-class _File(io.BufferedReader):
-    """A file that asks for no more memory than it has content: an element may claim to be 4 GB long."""
+class BoundedFile(io.BufferedReader):
+    """A file that asks for no more memory than it has content: a part of it may claim to be 4 GB long."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(io.FileIO(path))
