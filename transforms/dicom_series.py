@@ -6,8 +6,8 @@ import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +56,13 @@ class Frame:
     index: int
     headers: list[Dataset]
     dataset: Dataset
+    _known: dict[str, tuple[float, ...] | None] = field(default_factory=dict)
 
     def numbers(self, keyword: str) -> tuple[float, ...] | None:
-        return numbers(self.header, keyword, self.path)
+        """As :func:`transforms.dicom.numbers`."""
+        if keyword not in self._known:
+            self._known[keyword] = numbers(self.header, keyword, self.path)
+        return self._known[keyword]
 
     def text(self, keyword: str) -> str:
         """The text of an attribute; of several values, with backslashes between; empty where absent."""
@@ -150,44 +154,51 @@ def find_series(folder: Path, progress: Callable[[int, int], None] | None = None
         folder: searched with its sub-folders, except hidden ones.
         progress: called with the number of files read and of all.
 
+    A series is no cine where its folder holds a file that is named as DICOM and is none, or is damaged: it may be one
+    of its images.
+
     Raises:
-        FileNotFoundError: when there is no DICOM file.
-        InputError: when a file has a DICOM file's name and is none, or its header is damaged: an image of a cine may
-            be missing.
+        FileNotFoundError: when there is no DICOM file of an image.
+        InputError: when all are damaged.
     """
     files = sorted(_files(folder))
     size = sum(path.stat().st_size for path in files if path.exists())
-    series: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
+    series: dict[tuple[str, str], list[Frame]] = defaultdict(list)
     other: list[Path] = []
-    kinds: Counter[tuple[Path, str]] = Counter()
-    passed: list[str] = []
+    kinds: set[tuple[Path, str]] = set()
+    without_image: list[Path] = []
+    trouble: dict[Path, str] = {}  # by folder: an image of its series may be missing
     for number, path in enumerate(files):
         if progress is not None:
             progress(number, len(files))
         if not path.exists() or not is_dicom(path):
             other.append(path)
             continue
-        dataset = read_dicom(path, pixels=size <= KEPT_BYTES)
-        if path.name == "DICOMDIR" or _sop_class(path, dataset) == MediaStorageDirectoryStorage:
-            continue
-        kinds[path.parent, path.suffix.lower()] += 1
-        if numbers(dataset, "Rows", path) is None:
-            passed.append(f"{path.name} has no image")
-            continue
-        for frame in dicom_frames(path, dataset):
-            series[frame.text("StudyInstanceUID"), frame.text("SeriesInstanceUID")].append(frame)
-    lost = [path for path in other if path.suffix and kinds[path.parent, path.suffix.lower()]]
-    if lost:
-        raise InputError(f"{_names(lost)}: not DICOM, though named as the DICOM files beside; was it fetched whole?")
+        try:
+            dataset = read_dicom(path, pixels=size <= KEPT_BYTES)
+            if path.name == "DICOMDIR" or _sop_class(path, dataset) == MediaStorageDirectoryStorage:
+                continue
+            kinds.add((path.parent, _suffix(path)))
+            if numbers(dataset, "Rows", path) is None:
+                without_image.append(path)
+                continue
+            for frame in dicom_frames(path, dataset):
+                series[frame.text("StudyInstanceUID"), frame.text("SeriesInstanceUID")].append(frame)
+        except InputError as error:
+            trouble.setdefault(path.parent, str(error))
+    beside = [path for path in other if (path.parent, _suffix(path)) in kinds]
+    for path in beside:
+        if _suffix(path):
+            trouble.setdefault(path.parent, f"{path}: not DICOM, though named as the DICOM files beside it")
+    if plain := [path for path in beside if not _suffix(path)]:
+        logger.warning("%s: not DICOM, passed over", _names(plain))
+    if without_image:
+        logger.warning("%s: without an image, passed over", _names(without_image))
     if not series:
+        if trouble:
+            raise InputError(next(iter(trouble.values())))
         raise FileNotFoundError(f"'{folder}' holds no DICOM file of an image")
-    suspects = [path for path in other if not path.suffix and kinds[path.parent, ""]]
-    if suspects:
-        logger.warning("%s: not DICOM, passed over", _names(suspects))
-    if passed:
-        logger.warning("%s%s, passed over", passed[0], f" and {len(passed) - 1} others" if len(passed) > 1 else "")
-    found = [as_series(frames) for frames in series.values()]
-    found = _stacks(found)
+    found = _stacks([as_series(frames, trouble) for frames in series.values()])
     return sorted(found, key=lambda one: (_first_number(one.number), one.number, one.uids))
 
 
@@ -240,13 +251,18 @@ def _files(folder: Path) -> Iterable[Path]:
         yield from (Path(here) / name for name in names if not name.startswith("."))
 
 
+def _suffix(path: Path) -> str:
+    """The ending that says what a file is; the last number of a UID does not."""
+    return "" if path.suffix[1:].isdigit() else path.suffix.lower()
+
+
 def _sop_class(path: Path, dataset: Dataset) -> str:
     with named_errors(path):
         return str(dataset.file_meta.get("MediaStorageSOPClassUID"))
 
 
 def _names(paths: Sequence[Path]) -> str:
-    return str(paths[0]) + (f" and {len(paths) - 1} others, to {paths[-1].name}" if len(paths) > 1 else "")
+    return str(paths[0]) + (f" and {len(paths) - 1} others" if len(paths) > 1 else "")
 
 
 def _first_number(text: str) -> float:
@@ -254,10 +270,18 @@ def _first_number(text: str) -> float:
     return float(found[0]) if found else np.inf
 
 
-def as_series(frames: list[Frame]) -> Series:
-    """Frames that were found together, arranged as a cine where they are one."""
+def as_series(frames: list[Frame], trouble: Mapping[Path, str] | None = None) -> Series:
+    """Frames that were found together, arranged as a cine where they are one.
+
+    Args:
+        frames: of one series.
+        trouble: by folder, why its series cannot be read.
+    """
     first, notes = frames[0], []
+    damaged = next((trouble[frame.path.parent] for frame in frames if trouble and frame.path.parent in trouble), None)
     try:
+        if damaged:
+            raise InputError(damaged)
         slices, reason = arrange(frames, notes), ""
     except InputError as error:
         slices, reason = [], str(error)
@@ -384,8 +408,8 @@ def _without_copies(frames: Sequence[Frame], notes: list[str]) -> list[Frame]:
     for frame in frames:
         pixels = frame.dataset.get_item("PixelData")  # absent where the headers alone were read
         same = frame.text("SOPInstanceUID") if pixels is None else pixels.value
-        said = (frame.text(name) for name in ("ImagePositionPatient", "InstanceNumber", "TriggerTime"))
-        original = seen.setdefault((same, frame.index, *said), frame)
+        said = (value_of(frame) for value_of, _ in ORDERS.values())
+        original = seen.setdefault((same, frame.index, frame.numbers("ImagePositionPatient"), *said), frame)
         if original is not frame:
             copies.append((frame, original))
     if copies:
@@ -417,9 +441,9 @@ def _without_phase(frames: list[Frame], notes: list[str]) -> list[Frame]:
         odd = frames[next(n for n, kind in enumerate(components) if kind in ("P", "R", "I"))]
         raise InputError(f"{odd.name}: Image Type is {odd.text('ImageType')}: expected magnitude images")
     for keyword in ("EchoNumbers", "EffectiveEchoTime"):
-        echoes = {frame.text(keyword): frame for frame in frames}
+        echoes = {frame.text(keyword): frame for frame in reversed(frames)}  # the first of each
         if len(echoes) > 1:
-            (one, first), (other, second) = list(echoes.items())[:2]
+            (one, first), (other, second) = sorted(echoes.items())[:2]
             raise InputError(f"{first.name} and {second.name}: {keyword} {one} and {other} in one series: no cine")
     return frames
 
@@ -558,9 +582,7 @@ def _in_time(slices: list[list[Frame]], notes: list[str]) -> list[list[Frame]]:
         if not chosen:
             chosen, ordered = keyword, by_this
         elif any(a is not b for one, two in zip(ordered, by_this, strict=True) for a, b in zip(one, two, strict=True)):
-            notes.append(
-                f"{_folder(slices[0])}: {keyword} says another order of the frames than {chosen}, which is taken"
-            )
+            notes.append(f"{_folder(slices[0])}: {keyword} says another order of frames than {chosen}, which is taken")
     if not chosen:
         raise InputError(
             f"{slices[0][0].name} and {slices[0][1].name}: nothing says the order of the frames of a slice; "
