@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom import Dataset, encaps
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
@@ -29,7 +30,7 @@ __all__ = [
     "read_dicom",
 ]
 
-MAX_PIXELS = 2**25  # of one slice, or of all frames that few bytes are to be decompressed to: 5792 x 5792
+MAX_PIXELS = 2**24  # of one slice, or of all frames that few bytes are to be decompressed to: 4096 x 4096
 MAX_RATIO = 16  # values a compressed byte, above MAX_PIXELS
 
 # Attributes whose numbers are used: how many there are, and from what to what they make sense, in mm, ms and degrees
@@ -50,7 +51,7 @@ RANGES = {
     "InstanceNumber": (1, -1e12, 1e12),
     "Rows": (1, 1, 65535),
     "Columns": (1, 1, 65535),
-    "NumberOfFrames": (1, 1, 1e6),
+    "NumberOfFrames": (1, 1, 20000),
     "SamplesPerPixel": (1, 1, 4),
     "BitsAllocated": (1, 1, 64),
     "BitsStored": (1, 1, 64),
@@ -67,6 +68,8 @@ def named_errors(path: str | Path, kind: str = "DICOM") -> Iterator[None]:
         yield
     except InputError:
         raise
+    except InvalidDicomError as error:
+        raise InputError(f"{path}: cannot be read as {kind}: it does not begin as a DICOM file does") from error
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{path}: cannot be read as {kind}: {reason}") from error
@@ -169,7 +172,15 @@ def dicom_pixels(dataset: Dataset, headers: list[Dataset], path: str | Path) -> 
     """
     with named_errors(path):
         _check_counts(dataset, path)
-        values = _grey(dataset, dataset.pixel_array, path)
+        try:
+            stored = dataset.pixel_array
+        except (RuntimeError, NotImplementedError) as error:
+            syntax = dataset.file_meta.TransferSyntaxUID
+            if syntax.is_compressed and any(word in str(error) for word in ("missing", "not installed")):  # a decoder
+                more = "; for JPEG Lossless: pip install 'monai-dirnet[jpeg]'"
+                raise InputError(f"{path}: no decoder for its compression, {syntax.name}{more}") from error
+            raise
+        values = _grey(dataset, stored, path)
         values = values.reshape(-1, *values.shape[-2:])
         if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
             values = _inverted(values, dataset)
