@@ -540,7 +540,8 @@ def trigger_times(frames: Sequence[Frame]) -> np.ndarray | None:
     return np.array(times) - (times[0] if times[0] > times[-1] - times[0] else 0)
 
 
-# what says the order of frames, the surest first; whether two frames of a slice that share it are an error
+# What says the order of frames, the surest first; and whether it is meant to: two frames of a slice that share it are
+# then an error, and another order a contradiction. Clocks may tell when an image was made, rather than acquired.
 ORDERS: dict[str, tuple[Callable[[Frame], float | None], bool]] = {
     "TriggerTime": (_trigger, True),
     "TemporalPositionIdentifier": (_position, True),
@@ -581,7 +582,9 @@ def _in_time(slices: list[list[Frame]], notes: list[str]) -> list[list[Frame]]:
         by_this = [[frames[n] for _, n in part] for frames, part in zip(slices, pairs, strict=True)]
         if not chosen:
             chosen, ordered = keyword, by_this
-        elif any(a is not b for one, two in zip(ordered, by_this, strict=True) for a, b in zip(one, two, strict=True)):
+        elif strict and any(
+            a is not b for one, two in zip(ordered, by_this, strict=True) for a, b in zip(one, two, strict=True)
+        ):
             notes.append(f"{_folder(slices[0])}: {keyword} says another order of frames than {chosen}, which is taken")
     if not chosen:
         raise InputError(
