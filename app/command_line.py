@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -61,12 +62,15 @@ def register(
 
 @app.command()
 def propagate(
-    cine: Annotated[Path, typer.Argument(help="Folder of one DICOM series, or NIfTI (x, y[, slice], time).")],
+    cine: Annotated[Path, typer.Argument(help="Folder of DICOM files, or NIfTI (x, y[, slice], time).")],
     mask: Annotated[
         Path, typer.Argument(help="The lumen drawn on one frame: NIfTI, DICOM SEG; of one slice, PNG too.")
     ],
     frame: Annotated[
         int | None, typer.Option("--frame", help="On which it was drawn, from 0; by default the only one drawn on.")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option("--series", help="Number or UID of the series, where a folder has several cines.")
     ] = None,
     output_dir: OutputDir = Path(),
     weights: Weights = None,
@@ -84,7 +88,7 @@ def propagate(
     from transforms.pair_files import stem
 
     keep_freed_memory()
-    stack = read_cine_stack(cine)
+    stack = read_cine_stack(cine, series)
     followed = follow.follow(Registrar.load(weights), stack, *read_drawing(mask, stack, frame))
     written = follow.save(followed, output_dir, cine.resolve().name if cine.is_dir() else stem(cine), force)
     for name, value in followed.numbers.items():
@@ -92,6 +96,34 @@ def propagate(
         typer.echo(f"{name.replace('_', ' ')}: {'unknown' if value is None else value}{caveat}")
     for path in written:
         typer.echo(f"written: {path}")
+
+
+@app.command(name="list")
+def list_series(
+    folder: Annotated[Path, typer.Argument(help="Searched for DICOM files, with its sub-folders.")],
+) -> None:
+    """Show the series of a study, and which of them are cines.
+
+    Example: dirnet list ~/data/study
+    """
+    from transforms.dicom_series import find_series
+
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder '{folder}' does not exist")
+    rows = [("series", "description", "slices × frames", "view", "")]
+    for one in find_series(folder, _say_progress):
+        rows.append(
+            (one.number, one.description, one.size, one.view, f"no cine: {one.reason}" if one.reason else "cine")
+        )
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    for *cells, last in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        typer.echo(f"{line}  {last}".rstrip())
+
+
+def _say_progress(read: int, files: int) -> None:
+    if sys.stderr.isatty() and read % 100 == 0:
+        typer.echo(f"\r{read} of {files} files\r", nl=False, err=True)
 
 
 @app.command()

@@ -1,11 +1,97 @@
 """What tests of DICOM files share."""
 
+import io
 import shutil
 import subprocess
 
+import numpy as np
 import pydicom
 import pytest
-from pydicom import config
+from PIL import Image
+from pydicom import config, uid
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+
+SYNTAXES = {
+    "explicit": uid.ExplicitVRLittleEndian,
+    "implicit": uid.ImplicitVRLittleEndian,
+    "big": uid.ExplicitVRBigEndian,
+    "deflated": uid.DeflatedExplicitVRLittleEndian,
+    "rle": uid.RLELossless,
+    "jpeg": uid.JPEGBaseline8Bit,
+    "jpeg2000": uid.JPEG2000Lossless,
+}
+
+
+def mr_image(pixels, syntax="explicit", **tags):
+    """An MR image of small made pixels (H, W), or (T, H, W), of 8 or 16 bits, encoded as SYNTAXES has it."""
+    encoded = SYNTAXES[syntax]
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\0\1"
+    meta.MediaStorageSOPClassUID = uid.MRImageStorage
+    meta.MediaStorageSOPInstanceUID = uid.generate_uid()
+    meta.ImplementationClassUID = uid.PYDICOM_IMPLEMENTATION_UID
+    meta.TransferSyntaxUID = encoded
+    new = FileDataset(
+        "",
+        {},
+        file_meta=meta,
+        preamble=bytes(128),
+        is_implicit_VR=encoded.is_implicit_VR,
+        is_little_endian=encoded.is_little_endian,
+    )
+    new.SOPClassUID, new.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    new.StudyInstanceUID, new.SeriesInstanceUID, new.FrameOfReferenceUID = "1.2.3", "1.2.3.4", "1.2.3.5"
+    new.Modality, new.SeriesNumber, new.InstanceNumber, new.TriggerTime = "MR", 1, 1, 0
+    new.ImageType = ["ORIGINAL", "PRIMARY", "M"]
+    new.ImageOrientationPatient, new.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-48, -48, 0]
+    new.PixelSpacing, new.SliceThickness = [1.5, 1.25], 8
+    new.Rows, new.Columns = pixels.shape[-2:]
+    if pixels.ndim == 3:
+        new.NumberOfFrames = len(pixels)
+    bits = 8 * pixels.dtype.itemsize
+    new.SamplesPerPixel, new.PhotometricInterpretation = 1, "MONOCHROME2"
+    new.BitsAllocated, new.BitsStored, new.HighBit = bits, bits, bits - 1
+    new.PixelRepresentation = int(pixels.dtype.kind == "i")
+    new.PixelData = _encode(pixels, encoded)
+    new["PixelData"].VR = "OW" if bits == 16 else "OB"
+    new["PixelData"].is_undefined_length = encoded.is_compressed
+    for name, value in tags.items():
+        if value is None:
+            delattr(new, name)
+        else:
+            setattr(new, name, value)
+    return new
+
+
+def _encode(pixels, syntax):
+    frames = pixels.reshape(-1, *pixels.shape[-2:])
+    if not syntax.is_compressed:
+        order = "<" if syntax.is_little_endian else ">"
+        content = frames.astype(frames.dtype.newbyteorder(order)).tobytes()
+        return content + bytes(len(content) % 2)
+    if syntax == uid.RLELossless:
+        return encapsulate([_rle(frame) for frame in frames])
+    streams = [io.BytesIO() for _ in frames]
+    for frame, stream in zip(frames, streams, strict=True):
+        if syntax == uid.JPEGBaseline8Bit:
+            Image.fromarray(frame).save(stream, "JPEG", quality=95)
+        else:
+            Image.fromarray(frame).save(stream, "JPEG2000", no_jp2=True)
+    return encapsulate([stream.getvalue() + bytes(len(stream.getvalue()) % 2) for stream in streams])
+
+
+def _rle(frame):
+    """A frame in the RLE of PS3.5 annex G: a segment for each byte of a pixel, rows of their own, nothing repeated."""
+    segments = []
+    for byte in range(frame.dtype.itemsize)[::-1]:
+        rows = (frame >> (8 * byte)).astype(np.uint8)
+        segment = b"".join(bytes([len(row) - 1]) + row.tobytes() for row in rows)
+        segments.append(segment + bytes(len(segment) % 2))
+    starts = 64 + np.cumsum([0, *map(len, segments[:-1])])
+    header = np.zeros(16, "<u4")
+    header[0], header[1 : 1 + len(segments)] = len(segments), starts
+    return header.tobytes() + b"".join(segments)
 
 
 def edit(source, target, **changes):

@@ -11,11 +11,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import torch
 from monai.transforms import Transform
 from PIL import Image, ImageDraw
 
+from .dicom import MAX_PIXELS, BoundedFile, dicom_pixels, named_errors, pixel_spacing, read_dicom
+from .dicom_series import arrange, dicom_frames
 from .errors import InputError
 
 __all__ = [
@@ -23,8 +24,8 @@ __all__ = [
     "LoadCined",
     "check_file",
     "contour_area",
-    "dicom_image",
     "fingerprint",
+    "is_picture",
     "one_structure",
     "rasterise",
     "read_contour",
@@ -146,48 +147,42 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
     """
     path = Path(path)
     check_file(path)
-    name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz")):
-        kind, read = "NIfTI", _read_nifti
-    elif name.endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
-        kind, read = "a picture", _read_picture
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        try:
+            array, spacing = _read_nifti(path)
+        except Exception as error:  # each reader has its own errors for a damaged file, from EOFError to zlib.error
+            raise InputError(f"{path}: cannot be read as NIfTI: {type(error).__name__}: {error}") from error
+    elif is_picture(path):
+        with named_errors(path, "a picture"):
+            array, spacing = _read_picture(path), None
     else:  # DICOM files often have no extension
-        kind, read = "DICOM", _read_dicom
-    try:
-        array, spacing = read(path)
-    except Exception as error:  # each reader has its own errors for a damaged file, from EOFError to zlib.error
-        raise InputError(f"{path}: cannot be read as {kind}: {type(error).__name__}: {error}") from error
+        array, spacing = _read_dicom(path)
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise InputError(f"{path}: expected one slice, at one time or several, found an array of {array.shape}")
     if spacing is not None and not (min(spacing) > 0 and np.isfinite(spacing).all()):
         raise InputError(f"{path}: expected a pixel spacing above 0, found {spacing[0]:g} x {spacing[1]:g} mm")
+    array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise InputError(f"{path}: holds values that are not finite")
-    return array.astype(np.float32), spacing
+    return array, spacing
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether a file's name is that of a picture, which has no place in space."""
+    return Path(path).name.lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 
 
 def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
-    return dicom_image(pydicom.dcmread(path))
-
-
-def dicom_image(dataset: pydicom.Dataset) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """The pixels of a DICOM image, rescaled, (H, W) or (T, H, W) float32, and [row, column] spacing in mm or None."""
-    array = dataset.pixel_array.astype(np.float32)
-    if dataset.get("SamplesPerPixel", 1) != 1:
-        raise InputError("expected a grey image, found colour")
-    # enhanced (multi-frame) objects keep geometry and scale in groups, which the first frame's stand for here
-    groups = [dataset]
-    for group in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for item in list(dataset.get(group, []))[:1]:
-            for sequence in ("PixelMeasuresSequence", "PixelValueTransformationSequence"):
-                groups += list(item.get(sequence, []))[:1]
-
-    def value(name: str) -> Any:
-        return next((found[name].value for found in groups if found.get(name)), None)
-
-    slope, intercept, spacing = value("RescaleSlope"), value("RescaleIntercept"), value("PixelSpacing")
-    array = array * float(1 if slope is None else slope) + float(intercept or 0)
-    return array, (float(spacing[0]), float(spacing[1])) if spacing else None
+    dataset = read_dicom(path)
+    frames = dicom_frames(path, dataset)
+    headers = frames[0].headers
+    array = dicom_pixels(dataset, headers, path)
+    if len(frames) > 1 and "PerFrameFunctionalGroupsSequence" in dataset:  # which may lie anywhere, in any order
+        slices = arrange(frames)
+        if len(slices) > 1:
+            raise InputError(f"{path}: expected one slice, at one time or several, found {len(slices)} slices")
+        array = array[[frame.index for frame in slices[0]]]
+    return array, pixel_spacing(headers, path)
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
@@ -203,16 +198,20 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
     return array.T, (float(zooms[1]), float(zooms[0]))
 
 
-def _read_picture(path: Path) -> tuple[np.ndarray, None]:
-    with Image.open(path) as image:
+def _read_picture(path: Path) -> np.ndarray:
+    with BoundedFile(path) as file, Image.open(file) as image:
         if getattr(image, "n_frames", 1) > 1:
-            raise InputError(f"expected one image, found {image.n_frames}")
+            raise InputError(f"{path}: expected one image, found {image.n_frames}")
+        if image.width * image.height > MAX_PIXELS:  # known before anything is unpacked
+            raise InputError(
+                f"{path}: {image.width} x {image.height} pixels: more than {MAX_PIXELS}, the most that a slice may have"
+            )
         if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
-            return np.asarray(image, dtype=np.float32), None
+            return np.asarray(image, dtype=np.float32)
         bands = np.asarray(image.convert("RGB"))
     if (bands != bands[..., :1]).any():
-        raise InputError("expected a grey image, found colour")
-    return bands[..., 0], None
+        raise InputError(f"{path}: expected a grey image, found colour")
+    return bands[..., 0]
 
 
 def read_mask(path: str | Path, size: tuple[int, ...]) -> np.ndarray:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
-from pydicom.errors import InvalidDicomError
 
-from .cine import check_file, dicom_image
+from .cine import check_file
+from .dicom import is_dicom, read_dicom
+from .dicom_series import (
+    Series,
+    as_series,
+    choose_series,
+    dicom_frames,
+    find_series,
+    read_pixels,
+    slice_gaps,
+    trigger_times,
+)
 from .errors import InputError
-from .grids import slice_grid
+from .grids import slice_distance, slice_grid
 
 __all__ = ["CineStack", "hold_dicom", "read_cine_stack", "read_itk"]
 
 
-Item = tuple[Path, pydicom.Dataset]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +42,7 @@ class CineStack:
         distance: between the middles of neighbouring slices in mm: their places', or the thickness where there is one
             slice; None where neither is known.
         times: (T,) ms after the first frame's trigger; None where unknown.
-        files: the DICOM file of each slice and frame; empty for NIfTI.
+        files: the DICOM file of each slice and frame; empty for NIfTI, and where files hold several frames.
         source: the NIfTI file's image, for its layout; None for DICOM.
     """
 
@@ -46,21 +55,31 @@ class CineStack:
     source: sitk.Image | None = None
 
 
-def read_cine_stack(path: str | Path) -> CineStack:
-    """Read a folder with the DICOM files of one series, or a NIfTI file (x, y, time) or (x, y, slice, time).
+def read_cine_stack(path: str | Path, series: str | None = None) -> CineStack:
+    """Read the cine in a folder of DICOM files, a DICOM file of several frames, or a NIfTI file (x, y, time) or
+    (x, y, slice, time).
+
+    Of several series in a folder the one cine is read, or the short-axis stack; what is passed over is logged.
+
+    Args:
+        path: folder, searched with its sub-folders, or file.
+        series: Series Number or Series Instance UID of the one to read in a folder.
 
     Raises:
         FileNotFoundError: when there is nothing there.
-        ValueError: when it is no cine: several series, slices of different numbers of frames or not parallel, a file
-            that cannot be read.
+        InputError: when it is no cine, or it is left open which of several series is meant: see
+            :func:`transforms.dicom_series.arrange` and :func:`transforms.dicom_series.choose_series`; or a file cannot
+            be read.
     """
     path = Path(path)
     if path.is_dir():
-        return _read_series(path)
+        return _read_series(path, series)
     if not path.is_file():
         raise FileNotFoundError(f"cine '{path}' does not exist; expected a folder of DICOM files or a NIfTI file")
     if path.name.lower().endswith((".nii", ".nii.gz")):
         return _read_nifti(path)
+    if is_dicom(path):
+        return _read_multiframe(path)
     raise InputError(f"{path}: expected a folder of DICOM files, or a NIfTI file (.nii, .nii.gz)")
 
 
@@ -105,128 +124,28 @@ def _read_nifti(path: Path) -> CineStack:
     return CineStack(np.ascontiguousarray(images), grids, (row, column), distance, source=image)
 
 
-def _read_series(folder: Path) -> CineStack:
-    headers = _datasets(folder)
-    slices = _slices(headers)
-    counts = Counter(len(frames) for frames in slices)
-    if len(counts) > 1 or set(counts) == {1}:
-        raise InputError(
-            f"{folder}: expected slices of equally many frames, two or more; found "
-            + ", ".join(f"{number} of {frames}" for frames, number in sorted(counts.items()))
-        )
-    ordered = [_in_time(frames) for frames in slices]
-    images = [[_frame(*item) for item in frames] for frames in ordered]
-    if len({image.shape for frames in images for image in frames}) > 1:
-        raise InputError(f"{folder}: its images differ in size")
-    first = ordered[0][0][1]
+def _read_series(folder: Path, series: str | None) -> CineStack:
+    return _stack(choose_series(folder, find_series(folder), series))
+
+
+def _read_multiframe(path: Path) -> CineStack:
+    return _stack(as_series(dicom_frames(path, read_dicom(path))))
+
+
+def _stack(series: Series) -> CineStack:
+    if series.reason:
+        raise InputError(series.reason)
+    for note in series.notes:
+        logger.warning(note)
+    pixels = read_pixels([frame for frames in series.slices for frame in frames])
+    firsts = [frames[0] for frames in series.slices]
+    gaps = slice_gaps(firsts)
+    classic = all(len(frame.headers) == 1 for frame in pixels)
     return CineStack(
-        np.array(images, np.float32),
-        [slice_grid(header, path) for (path, header), *_ in ordered],
-        tuple(map(float, first.PixelSpacing)),
-        _distance(folder, [frames[0][1] for frames in ordered]),
-        _times(folder, ordered),
-        [[path for path, _ in frames] for frames in ordered],
+        np.stack([[pixels[frame] for frame in frames] for frames in series.slices]),
+        [slice_grid(frame.header, frame.path) for frame in firsts],
+        firsts[0].numbers("PixelSpacing"),
+        float(gaps.mean()) if len(gaps) else slice_distance(firsts[0].header, firsts[0].path),
+        trigger_times(series.slices[0]),
+        [[frame.path for frame in frames] for frames in series.slices] if classic else [],
     )
-
-
-def _slices(headers: list[Item]) -> list[list[Item]]:
-    """Files by slice, the slices by their place along the normal."""
-    path, first = headers[0]
-    for other, header in headers:
-        for name in ("ImageOrientationPatient", "PixelSpacing"):
-            if not np.allclose(np.array(header[name].value, float), np.array(first[name].value, float), atol=1e-3):
-                raise InputError(
-                    f"{other}: {name} differs from that of {path}; expected parallel slices of one pixel size"
-                )
-    normal = np.cross(*np.reshape(first.ImageOrientationPatient, (2, 3)).astype(float))
-    places = np.array([np.dot(normal, np.array(header.ImagePositionPatient, float)) for _, header in headers])
-    order = np.argsort(places, kind="stable")
-    # places of the frames of one slice may differ by rounding
-    cuts = np.flatnonzero(np.diff(places[order]) > 0.1) + 1
-    return [[headers[index] for index in part] for part in np.split(order, cuts)]
-
-
-def _distance(folder: Path, slices: list[pydicom.Dataset]) -> float | None:
-    """Between neighbouring slices in mm; the thickness of a lone one.
-
-    Raises:
-        ValueError: when the slices lie unequally far apart, or not above each other.
-    """
-    if len(slices) == 1:
-        thickness = slices[0].get("SpacingBetweenSlices") or slices[0].get("SliceThickness")
-        return float(thickness) if thickness else None
-    corners = np.array([header.ImagePositionPatient for header in slices], float)
-    steps = np.diff(corners, axis=0)
-    normal = np.cross(*np.reshape(slices[0].ImageOrientationPatient, (2, 3)).astype(float))
-    gaps = steps @ normal
-    aside = np.linalg.norm(steps - gaps[:, None] * normal, axis=1).max()
-    if np.ptp(gaps) > 0.05 * gaps.mean() or aside > 0.5 * float(min(slices[0].PixelSpacing)):
-        raise InputError(
-            f"{folder}: expected slices equally far apart and above each other; found gaps of {gaps.min():.2f} to "
-            f"{gaps.max():.2f} mm, and {aside:.2f} mm aside. Is a slice missing?"
-        )
-    return float(gaps.mean())
-
-
-def _times(folder: Path, ordered: list[list[Item]]) -> np.ndarray | None:
-    """Trigger times of the frames of the first slice in ms; None where they are not known.
-
-    Raises:
-        ValueError: when a slice has two frames at one time.
-    """
-    for frames in ordered:
-        times = _triggers(frames)
-        if times is None or not any(times):
-            return None
-        if (np.diff(times) <= 0).any():
-            raise InputError(f"{folder}: a slice has two frames at one trigger time; is it one series, acquired once?")
-    return np.array(_triggers(ordered[0]))
-
-
-def _triggers(frames: list[Item]) -> list[float] | None:
-    """Trigger times of the frames of a slice in ms; None where one has none."""
-    times = [header.get("TriggerTime") for _, header in frames]
-    return None if None in times or "" in times else [float(time) for time in times]
-
-
-def _in_time(frames: list[Item]) -> list[Item]:
-    """Frames of a slice by trigger time, where all have one, then by number."""
-    numbered = sorted(frames, key=lambda item: int(item[1].InstanceNumber))
-    return numbered if _triggers(frames) is None else sorted(numbered, key=lambda item: float(item[1].TriggerTime))
-
-
-def _datasets(folder: Path) -> list[Item]:
-    headers = []
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        try:
-            header = pydicom.dcmread(path)
-        except InvalidDicomError:
-            continue  # such as a DICOMDIR's neighbours, thumbnails
-        missing = [
-            name
-            for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "InstanceNumber")
-            if header.get(name) in (None, "")
-        ]
-        if missing:
-            raise InputError(f"{path}: a frame of a cine needs {', '.join(missing)}")
-        headers.append((path, header))
-    if not headers:
-        raise FileNotFoundError(f"'{folder}' holds no DICOM file")
-    series = Counter(header.get("SeriesInstanceUID") for _, header in headers)
-    if len(series) > 1:
-        raise InputError(
-            f"{folder}: expected the files of one series, found {len(series)} series; put each in a folder"
-        )
-    return headers
-
-
-def _frame(path: Path, dataset: pydicom.Dataset) -> np.ndarray:
-    try:
-        image, _ = dicom_image(dataset)
-    except Exception as error:  # pydicom's decoders have their own errors for damaged pixels
-        raise InputError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {error}") from error
-    if image.ndim != 2:
-        raise InputError(f"{path}: expected one frame, found {len(image)}")
-    if not np.isfinite(image).all():
-        raise InputError(f"{path}: holds values that are not finite")
-    return image

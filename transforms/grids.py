@@ -8,9 +8,10 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
+from .dicom import MAX_PIXELS, numbers
 from .errors import InputError
 
-__all__ = ["on_grid", "slice_grid"]
+__all__ = ["on_grid", "slice_distance", "slice_grid"]
 
 
 def slice_grid(header: pydicom.Dataset, path: str | Path) -> sitk.Image:
@@ -23,25 +24,36 @@ def slice_grid(header: pydicom.Dataset, path: str | Path) -> sitk.Image:
         path: what it is called in errors.
 
     Raises:
-        ValueError: when they are no numbers, a spacing is not above 0, or row and column are no unit vectors at
-            right angles.
+        InputError: when one of them is missing, no number, not finite or out of range, or row and column are no unit
+            vectors at right angles; names file and attribute.
     """
-    try:
-        origin = [float(v) for v in header.ImagePositionPatient]
-        row, column = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
-        down, across = (float(v) for v in header.PixelSpacing)
-        between = [float(header.get(name) or 0) for name in ("SpacingBetweenSlices", "SliceThickness")]
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: its place in space is not written in numbers") from error
-    if not min(down, across) > 0:
-        raise InputError(f"{path}: expected a PixelSpacing above 0, found {down:g} x {across:g} mm")
+    needed = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+    found = {name: numbers(header, name, path) for name in needed}
+    if missing := [name for name, values in found.items() if values is None]:
+        raise InputError(f"{path}: has no place in space: lacks {', '.join(missing)}")
+    (rows,), (columns,) = found["Rows"], found["Columns"]
+    if rows * columns > MAX_PIXELS:
+        raise InputError(f"{path}: Rows x Columns = {rows:g} x {columns:g}; a slice may have {MAX_PIXELS} pixels")
+    row, column = np.reshape(found["ImageOrientationPatient"], (2, 3))
     if not np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=0.01):
         raise InputError(f"{path}: ImageOrientationPatient is no pair of unit vectors at right angles")
-    image = sitk.Image([int(header.Columns), int(header.Rows), 1], sitk.sitkUInt8)
-    image.SetSpacing([across, down, next((s for s in between if s > 0), 1.0)])
-    image.SetOrigin(origin)
+    down, across = found["PixelSpacing"]
+    image = sitk.Image([int(columns), int(rows), 1], sitk.sitkUInt8)
+    image.SetSpacing([across, down, slice_distance(header, path) or 1.0])
+    image.SetOrigin(found["ImagePositionPatient"])
     image.SetDirection(np.stack([row, column, np.cross(row, column)], 1).ravel().tolist())
     return image
+
+
+def slice_distance(header: pydicom.Dataset, path: str | Path) -> float | None:
+    """Between slices in mm, as a slice's own header has it: that of their middles, else the thickness; or None.
+
+    Raises:
+        InputError: as :func:`transforms.dicom.numbers`.
+    """
+    between, thickness = (numbers(header, name, path) for name in ("SpacingBetweenSlices", "SliceThickness"))
+    found = between or thickness
+    return abs(found[0]) if found else None
 
 
 def on_grid(volume: sitk.Image, grid: sitk.Image) -> np.ndarray:

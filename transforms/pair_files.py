@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .cine import check_file, read_image
+from .cine import check_file, is_picture, read_image
+from .dicom import dicom_pixels, frame_headers, numbers, read_dicom
 from .errors import InputError
+from .grids import slice_grid
 
 SUFFIXES = (".nii.gz", ".nii", ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".mha", ".nrrd")
+ITK_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 
 __all__ = ["list_pairs", "read_slice", "stem"]
 
@@ -78,11 +81,18 @@ def stem(path: str | Path) -> str:
 def read_slice(path: str | Path) -> sitk.Image:
     """A grey image file of one slice with its geometry: size (W, H), or (W, H, 1) with its place in space.
 
+    DICOM and pictures are read as :func:`transforms.cine.read_image` does; a DICOM file that does not say where it
+    lies has no place. NIfTI, MetaImage and NRRD are SimpleITK's.
+
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when SimpleITK cannot read it, or not whole, or it is colour, a volume or a series.
+        InputError: when it cannot be read whole, or it is colour, a volume or a series.
     """
     check_file(path)
+    if is_picture(path):
+        return sitk.GetImageFromArray(read_image(path)[0])
+    if not str(path).lower().endswith(ITK_SUFFIXES):
+        return _read_dicom_slice(Path(path))
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -96,13 +106,28 @@ def read_slice(path: str | Path) -> sitk.Image:
     if not np.isfinite(pixels).all():
         raise InputError(f"{path}: holds values that are not finite")
     name = str(path).lower()
-    if name.endswith((".jpg", ".jpeg")):
-        read_image(path)  # raises where SimpleITK makes up what a truncated file lacks
-    elif name.endswith((".nii", ".nii.gz")):
-        whole, _ = read_image(path)  # the same
+    if name.endswith((".nii", ".nii.gz")):
+        whole, _ = read_image(path)  # raises where SimpleITK makes zeros of what a truncated file lacks
         if not np.allclose(pixels.ravel(), whole.ravel(), rtol=1e-4, atol=1e-4 * np.ptp(whole)):
             raise InputError(
                 f"{path}: SimpleITK reads other pixels than it holds, those of the uncompressed file "
                 f"'{str(path).removesuffix('.gz')}' beside it: rename one of them"
             )
+    return image
+
+
+def _read_dicom_slice(path: Path) -> sitk.Image:
+    dataset = read_dicom(path)
+    headers = frame_headers(dataset, path)
+    array = dicom_pixels(dataset, headers, path)
+    if array.ndim != 2:
+        raise InputError(f"{path}: expected one slice, found {len(array)} frames")
+    (header,) = headers
+    if all(numbers(header, name, path) for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
+        image = sitk.GetImageFromArray(array[None])
+        image.CopyInformation(slice_grid(header, path))
+        return image
+    image = sitk.GetImageFromArray(array)
+    if spacing := numbers(header, "PixelSpacing", path):
+        image.SetSpacing(spacing[::-1])
     return image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 import SimpleITK as sitk
 from typer.testing import CliRunner
@@ -203,6 +205,24 @@ def test_info_and_phantom(tmp_path):
 
 def test_every_format_has_a_writer():
     assert list(FORMATS) == list(WRITERS)
+
+
+def test_list_shows_what_a_study_holds(data, tmp_path):
+    study = shutil.copytree(data[0], tmp_path / "study")
+    scout = pydicom.dcmread(next(study.iterdir()))
+    scout.SeriesInstanceUID, scout.SeriesNumber, scout.SeriesDescription = "1.2.3", 1, "localizer"
+    (study / "scout").mkdir()
+    scout.save_as(study / "scout" / "1.dcm")
+    head, first, second = run("list", study).output.splitlines()
+    assert head.split("  ")[0] == "series"
+    assert first.startswith("1 ")
+    assert "localizer" in first
+    assert "1 images" in first
+    assert "no cine: " in first
+    assert "3 × 10" in second
+    assert "short axis" in second
+    assert second.endswith("cine")
+    assert "folder 'nowhere' does not exist" in str(run("list", "nowhere", fails=True).exception)
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,9 @@ def test_truncated_file(whole, tmp_path, name, kind, part):
     content = (whole / name).read_bytes()
     read_image(whole / name)
     (tmp_path / name).write_bytes(content[: int(part * len(content))])
-    with pytest.raises(ValueError, match=rf"{tmp_path}/{name}: cannot be read as {kind}: \w+: .+"):
+    with pytest.raises(
+        ValueError, match=rf"{tmp_path}/{name}: (cannot be read as {kind}: .+|.*found \d+|has no pixels)"
+    ):
         read_image(tmp_path / name)
 
 
@@ -331,7 +333,7 @@ def test_image_of_another_form(record, tmp_path):
         "two.tif": "expected one image, found 2",
         "stack.nii": "expected one slice .* found .9, 6, 5, 4",
         "nan.nii": "holds values that are not finite",
-        "flat.dcm": "expected a pixel spacing above 0, found 0 x 1 mm",
+        r"flat.dcm": r"PixelSpacing is 0\\1; expected 2 numbers from 0.001 to 1000",
     }.items():
         with pytest.raises(ValueError, match=rf"{tmp_path}/{name}: .*{message}"):
             read_image(tmp_path / name)
