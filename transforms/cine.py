@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pydicom
+import SimpleITK as sitk
 import torch
 from monai.transforms import Transform
 from PIL import Image, ImageDraw
 
 from .errors import InputError
+from .nifti_files import check_time_axis, is_nifti, read_nifti
 
 __all__ = [
     "ASSUMED_SPACING",
@@ -126,10 +127,15 @@ def check_file(path: str | Path) -> None:
     Raises:
         FileNotFoundError: when there is no such file.
     """
-    if Path(path).is_dir():
+    try:
+        if Path(path).is_file():
+            return
+        folder = Path(path).is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        folder = False
+    if folder:
         raise FileNotFoundError(f"'{path}' is a folder; expected a file")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist")
+    raise FileNotFoundError(f"file '{path}' does not exist")
 
 
 def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None]:
@@ -144,9 +150,9 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
     path = Path(path)
     check_file(path)
     name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz")):
-        kind, read = "NIfTI", _read_nifti
-    elif name.endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
+    if is_nifti(path):
+        return _read_nifti(path)
+    if name.endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
         kind, read = "a picture", _read_picture
     else:  # DICOM files often have no extension
         kind, read = "DICOM", _read_dicom
@@ -158,9 +164,13 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
         raise InputError(f"{path}: expected one slice, at one time or several, found an array of {array.shape}")
     if spacing is not None and not (min(spacing) > 0 and np.isfinite(spacing).all()):
         raise InputError(f"{path}: expected a pixel spacing above 0, found {spacing[0]:g} x {spacing[1]:g} mm")
+    _check_finite(path, array)
+    return array.astype(np.float32), spacing
+
+
+def _check_finite(path: Path, array: np.ndarray) -> None:
     if not np.isfinite(array).all():
         raise InputError(f"{path}: holds values that are not finite")
-    return array.astype(np.float32), spacing
 
 
 def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
@@ -188,16 +198,20 @@ def dicom_image(dataset: pydicom.Dataset) -> tuple[np.ndarray, tuple[float, floa
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
-    image = nib.load(path)
-    array = np.asarray(image.dataobj, dtype=np.float32)
-    if array.ndim > 3:
-        if array.shape[2] != 1 or any(n != 1 for n in array.shape[4:]):
-            raise InputError(f"expected one slice (x, y, 1, time), found {array.shape}")
-        array = array[:, :, 0, :].reshape(*array.shape[:2], -1)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    zooms = image.header.get_zooms()
-    return array.T, (float(zooms[1]), float(zooms[0]))
+    nifti = read_nifti(path)
+    image = nifti.image
+    array = sitk.GetArrayFromImage(image)  # (y, x), (n, y, x) or (time, slice, y, x)
+    if array.ndim == 4 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 4:
+        raise InputError(f"{path}: expected one slice (x, y, 1, time), found {image.GetSize()}")
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 3:
+        check_time_axis(path, nifti)
+    _check_finite(path, array)
+    column, row = image.GetSpacing()[:2]
+    return array.astype(np.float32), (row, column)
 
 
 def _read_picture(path: Path) -> tuple[np.ndarray, None]:

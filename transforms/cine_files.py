@@ -12,11 +12,12 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 
-from .cine import check_file, dicom_image
+from .cine import dicom_image
 from .errors import InputError
 from .grids import slice_grid
+from .nifti_files import check_time_axis, is_nifti, read_nifti
 
-__all__ = ["CineStack", "hold_dicom", "read_cine_stack", "read_itk"]
+__all__ = ["CineStack", "hold_dicom", "read_cine_stack"]
 
 
 Item = tuple[Path, pydicom.Dataset]
@@ -59,7 +60,7 @@ def read_cine_stack(path: str | Path) -> CineStack:
         return _read_series(path)
     if not path.is_file():
         raise FileNotFoundError(f"cine '{path}' does not exist; expected a folder of DICOM files or a NIfTI file")
-    if path.name.lower().endswith((".nii", ".nii.gz")):
+    if is_nifti(path):
         return _read_nifti(path)
     raise InputError(f"{path}: expected a folder of DICOM files, or a NIfTI file (.nii, .nii.gz)")
 
@@ -79,30 +80,22 @@ def hold_dicom(files: Iterable[Path]) -> bool:
     return False
 
 
-def read_itk(path: Path) -> sitk.Image:
-    check_file(path)
-    try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read as NIfTI: {str(error).strip().splitlines()[-1]}") from error
-
-
 def _read_nifti(path: Path) -> CineStack:
-    image = read_itk(path)
-    size = image.GetSize()
-    if image.GetNumberOfComponentsPerPixel() != 1 or len(size) not in (3, 4) or size[-1] < 2:
-        raise InputError(f"{path}: expected a cine (x, y, time) or (x, y, slice, time), found {size}")
-    array = sitk.GetArrayFromImage(image).astype(np.float32)  # (T, y, x) or (T, slice, y, x)
+    nifti = read_nifti(path)
+    image, size = nifti.image, nifti.image.GetSize()
+    check_time_axis(path, nifti)
+    array = sitk.GetArrayViewFromImage(image)  # (T, y, x) or (T, slice, y, x)
     if not np.isfinite(array).all():
         raise InputError(f"{path}: holds values that are not finite")
     if len(size) == 4:
-        volume, images = image[..., 0], array.transpose(1, 0, 2, 3)
-        distance = image.GetSpacing()[2]
+        volume, distance = image[..., 0], image.GetSpacing()[2]
+        images = np.array(array.transpose(1, 0, 2, 3), np.float32, order="C")
     else:
-        volume, images, distance = image[:, :, :1], array[None], None  # the third axis is time
+        volume, distance = image[:, :, :1], None  # the third axis is time
+        images = np.array(array[None], np.float32)
     grids = [volume[:, :, k : k + 1] for k in range(volume.GetSize()[2])]
     column, row = image.GetSpacing()[:2]
-    return CineStack(np.ascontiguousarray(images), grids, (row, column), distance, source=image)
+    return CineStack(images, grids, (row, column), distance, source=image)
 
 
 def _read_series(folder: Path) -> CineStack:

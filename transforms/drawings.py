@@ -8,9 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from .cine import check_file, one_structure, read_mask
-from .cine_files import CineStack, read_itk
+from .cine_files import CineStack
 from .errors import InputError
 from .grids import on_grid
+from .nifti_files import is_nifti, read_nifti
 from .segmentation_files import is_segmentation, read_segmentation
 
 __all__ = ["read_drawing", "read_drawn", "read_masks"]
@@ -74,7 +75,7 @@ def read_masks(path: str | Path, cine: CineStack) -> np.ndarray:
     path = Path(path)
     check_file(path)
     slices, _, height, width = cine.images.shape
-    if path.name.lower().endswith((".nii", ".nii.gz")):
+    if is_nifti(path):
         masks = _read_nifti_masks(path, cine)
     elif is_segmentation(path):
         masks = read_segmentation(path, cine)
@@ -95,8 +96,11 @@ def _frames_drawn(masks: np.ndarray) -> str:
 
 
 def _read_nifti_masks(path: Path, cine: CineStack) -> np.ndarray:
-    volume = read_itk(path)
-    if not sitk.GetArrayViewFromImage(volume).any():
+    volume = read_nifti(path).image
+    values = sitk.GetArrayViewFromImage(volume)
+    if not np.isfinite(values).all():
+        raise InputError(f"{path}: holds values that are not finite")
+    if not values.any():
         raise InputError(f"{path}: is empty: nothing is drawn in it")
     slices, frames, height, width = cine.images.shape
     volumes = [volume]

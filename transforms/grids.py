@@ -10,7 +10,10 @@ import SimpleITK as sitk
 
 from .errors import InputError
 
-__all__ = ["on_grid", "slice_grid"]
+__all__ = ["check_place", "on_grid", "slice_grid"]
+
+LONGEST_PIXEL = 1000.0  # mm
+FARTHEST = 1e6  # mm from the origin
 
 
 def slice_grid(header: pydicom.Dataset, path: str | Path) -> sitk.Image:
@@ -42,6 +45,25 @@ def slice_grid(header: pydicom.Dataset, path: str | Path) -> sitk.Image:
     image.SetOrigin(origin)
     image.SetDirection(np.stack([row, column, np.cross(row, column)], 1).ravel().tolist())
     return image
+
+
+def check_place(image: sitk.Image, name: str | Path) -> None:
+    """Check that an image's spacing, origin and direction are ones that a resampling comes to an end with.
+
+    Args:
+        image: of any size.
+        name: what it is called in errors.
+
+    Raises:
+        ValueError: when one is not finite, a spacing is not above 0, or an axis leads nowhere.
+    """
+    spacing, direction = np.array(image.GetSpacing()), np.reshape(image.GetDirection(), (image.GetDimension(), -1))
+    if not ((spacing > 0) & (spacing <= LONGEST_PIXEL))[:3].all():  # nan too
+        raise InputError(f"{name}: expected a pixel spacing above 0 mm, found {' x '.join(f'{s:g}' for s in spacing)}")
+    if not (np.abs(image.GetOrigin()) <= FARTHEST).all():
+        raise InputError(f"{name}: expected an origin in mm, found {image.GetOrigin()}")
+    if not np.allclose(direction.T @ direction, np.eye(len(direction)), atol=0.01):
+        raise InputError(f"{name}: expected axes of length 1 at right angles, found {image.GetDirection()}")
 
 
 def on_grid(volume: sitk.Image, grid: sitk.Image) -> np.ndarray:

@@ -113,8 +113,8 @@ GOOD = {"frames": ["a.png", "b.png"]}
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        ("{'training': []}", "datalist.json' is no folder, and no datalist JSON: "),
-        ("\udc80", "datalist.json' is no folder, and no datalist JSON: "),
+        ("{'training': []}", "datalist.json: is no JSON file: "),
+        ("\udc80", "datalist.json: is no JSON file: "),
         ([GOOD], "expected lists of records, {'training': [...], ...}, found a list"),
         ({"training": {"frames": []}}, "expected a list of records as 'training', found an object"),
         ({"train": [GOOD]}, "split must be one of ('training', 'validation', 'test'), got 'train'"),
@@ -162,7 +162,7 @@ def test_without_a_folder_it_is_the_phantom(phantom_dir, caplog):
 
 
 def test_phantom_is_written_where_it_is_missing(tmp_path, monkeypatch, phantom_dir):
-    monkeypatch.setattr("transforms.phantom.write_scd", lambda folder: folder.symlink_to(phantom_dir))
+    monkeypatch.setattr("transforms.sources.write_scd", lambda folder: folder.symlink_to(phantom_dir))
     records = read_records(None, tmp_path / "phantom")
     assert len(records) == 6
     assert records[0]["frames"][0].startswith(str(tmp_path / "phantom"))
