@@ -236,6 +236,8 @@ def _read_into(data: BinaryIO, target: memoryview | int) -> None:
 
 def _scaled(header: nib.Nifti1Header, array: np.ndarray) -> np.ndarray:
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if np.isinf([header["scl_slope"], header["scl_inter"]]).any():
+        raise InputError(f"damaged: its values are to be scaled by {header['scl_slope']} and {header['scl_inter']}")
     slope, inter = header.get_slope_inter()  # None where the file says not to scale
     if slope is None or (slope, inter) == (1, 0):
         return array
@@ -255,7 +257,10 @@ def _geometry(path: Path, header: nib.Nifti1Header) -> tuple[np.ndarray, np.ndar
     forms = {name: int(header[f"{name}_code"]) > 0 for name in ("sform", "qform")}
     affines = {}
     for name in (name for name, used in forms.items() if used):
-        affines[name] = getattr(header, f"get_{name}")()[:3].astype(float) * scale
+        try:
+            affines[name] = getattr(header, f"get_{name}")()[:3].astype(float) * scale
+        except ValueError as error:  # nibabel's, of a quaternion that is none
+            raise InputError(f"damaged: its {name} is no rotation") from error
         if not (np.isfinite(affines[name]).all() and np.abs(affines[name]).max() <= FARTHEST):
             raise InputError(f"unusable: its {name} is not finite, or leads farther than {FARTHEST:g} mm")
     if not affines:
