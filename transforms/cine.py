@@ -251,7 +251,8 @@ def one_structure(mask: np.ndarray, name: str | Path) -> np.ndarray:
     inside = mask != 0
     values = np.unique(mask[inside])
     if len(values) > 1:
-        raise InputError(f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {values}")
+        found = ", ".join(f"{value:g}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
+        raise InputError(f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {found}")
     return inside
 
 

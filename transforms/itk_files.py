@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -33,11 +34,14 @@ def read_itk(path: str | Path) -> sitk.Image:
     """
     path = Path(path)
     kind = "MetaImage" if path.suffix.lower().startswith(".m") else "NRRD"
+    with path.open("rb") as file:
+        header = file.read(LONGEST_HEADER)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
+        _check_axes(header)
         reader.ReadImageInformation()
-        _check_data(path, _claimed(reader))
+        _check_data(path, header, _claimed(reader))
         image = reader.Execute()
     except InputError as error:
         raise InputError(f"{path}: cannot be read as {kind}: {error}") from error
@@ -46,6 +50,14 @@ def read_itk(path: str | Path) -> sitk.Image:
         raise InputError(f"{path}: cannot be read as {kind}: {reason}") from error
     check_place(image, path)
     return image
+
+
+def _check_axes(header: bytes) -> None:
+    """Before SimpleITK sees it: MetaIO ends the process on other numbers of axes."""
+    found = re.search(rb"^\s*(?:ndims\s*=|dimension:)\s*(.*?)\s*$", header, re.IGNORECASE | re.MULTILINE)
+    if found is None or found[1] not in (b"2", b"3", b"4"):
+        said = "none" if found is None else repr(found[1][:20].decode(errors="replace"))
+        raise InputError(f"damaged: expected a header that says 2, 3 or 4 axes, found {said}")
 
 
 def _claimed(reader: sitk.ImageFileReader) -> int:
@@ -57,20 +69,18 @@ def _claimed(reader: sitk.ImageFileReader) -> int:
     return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * bytes_each
 
 
-def _check_data(path: Path, claimed: int) -> None:
+def _check_data(path: Path, header: bytes, claimed: int) -> None:
     size = path.stat().st_size
     detached = path.suffix.lower() in (".nhdr", ".mhd")
     if claimed > max(MOST_DATA, 0 if detached else MOST_DATA_PER_BYTE * size):
         raise InputError(f"damaged: its header says {claimed} bytes of data, too many for a file of {size} bytes")
+    text = header.lower()
+    if b"encoding: gz" not in text and b"compresseddata = true" not in text:
+        return  # SimpleITK refuses what is too short
+    mark = b"\n\n" if text.startswith(b"nrrd") else b"elementdatafile = local\n"
+    if detached or mark not in text:
+        raise InputError("unusable: compressed data in another file; save it as one file, .nrrd or .mha")
     with path.open("rb") as file:
-        header = file.read(LONGEST_HEADER)
-        text = header.lower()
-        compressed = b"encoding: gz" in text or b"compresseddata = true" in text
-        if not compressed:
-            return  # SimpleITK refuses what is too short
-        mark = b"\n\n" if text.startswith(b"nrrd") else b"elementdatafile = local\n"
-        if detached or mark not in text:
-            raise InputError("unusable: compressed data in another file; save it as one file, .nrrd or .mha")
         file.seek(text.index(mark) + len(mark))
         found = _decompressed(file, claimed)
     if found != claimed:
