@@ -15,9 +15,13 @@ import SimpleITK as sitk
 import torch
 from monai.transforms import Transform
 from PIL import Image, ImageDraw
+from pydicom.misc import is_dicom
 
 from .errors import InputError
-from .nifti_files import check_time_axis, is_nifti, read_nifti
+from .grids import on_slices, slice_grid
+from .itk_files import is_itk
+from .nifti_files import check_time_axis, is_nifti, nifti_grid, read_nifti
+from .volumes import read_volumes
 
 __all__ = [
     "ASSUMED_SPACING",
@@ -30,7 +34,9 @@ __all__ = [
     "rasterise",
     "read_contour",
     "read_frames",
+    "read_grid",
     "read_image",
+    "read_labels",
     "read_mask",
     "scale_intensity",
 ]
@@ -69,7 +75,8 @@ class LoadCined(Transform):
                     raise InputError(
                         f"{path}: {structure} drawn on frame {index}; the cine has frames 0 to {len(frames) - 1}"
                     )
-                masks[index] = torch.from_numpy(read_mask(path, frames.shape[1:]))
+                grid = read_grid(record["frames"][0]) if is_nifti(path) or is_itk(path) else None
+                masks[index] = torch.from_numpy(read_mask(path, frames.shape[1:], grid))
             item[structure] = masks
         spacing = record.get("spacing") or file_spacing
         item["spacing"] = [float(s) for s in spacing or ASSUMED_SPACING]
@@ -226,19 +233,57 @@ def _read_picture(path: Path) -> tuple[np.ndarray, None]:
     return bands[..., 0], None
 
 
-def read_mask(path: str | Path, size: tuple[int, ...]) -> np.ndarray:
-    """A mask image, or a contour text rasterised, as uint8 (H, W) of 0 and 1.
+def read_mask(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None = None) -> np.ndarray:
+    """The mask of one structure, or a contour text rasterised, as uint8 (H, W) of 0 and 1.
+
+    Args and errors as of :func:`read_labels`; InputError too when it has more than two values, 0 and one other.
+    """
+    return one_structure(read_labels(path, size, grid), path).astype(np.uint8)
+
+
+def read_labels(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None = None) -> np.ndarray:
+    """A label image on one slice, (H, W), its values as they are; a contour text rasterised.
+
+    Args:
+        path: a picture or DICOM image of the slice's size, a contour text, or NIfTI, NRRD or MetaImage, which lie where
+            they say; see :func:`transforms.grids.on_slices`.
+        size: of the slice, (H, W).
+        grid: the slice's place, (W, H, 1); None where it has none.
 
     Raises:
-        ValueError: when the mask is of another size than the frames or has more than two values, 0 and one other;
-            or as :func:`read_contour`.
+        FileNotFoundError: when there is no such file.
+        InputError: when it cannot be read, is of another size or lies elsewhere; or as :func:`read_contour`.
     """
     if Path(path).suffix == ".txt":
         return rasterise(read_contour(path, size), size)
-    mask = read_image(path)[0]
-    if mask.shape != tuple(size):
-        raise InputError(f"{path}: mask of {_size(mask)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
-    return one_structure(mask, path).astype(np.uint8)
+    if not (is_nifti(path) or is_itk(path)):
+        labels = read_image(path)[0]
+        if labels.shape != tuple(size):
+            raise InputError(f"{path}: mask of {_size(labels)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
+        return labels
+    check_file(path)
+    volumes, placed, _ = read_volumes(path)
+    if len(volumes) > 1:
+        raise InputError(f"{path}: expected what is drawn on one frame, found {len(volumes)} times")
+    _check_finite(path, sitk.GetArrayViewFromImage(volumes[0]))
+    slice_ = sitk.Image([size[1], size[0], 1], sitk.sitkUInt8) if grid is None else grid
+    return on_slices(volumes[0], placed, [slice_], grid is not None, path)[0]
+
+
+def read_grid(path: str | Path) -> sitk.Image | None:
+    """The place of a frame in the patient, (W, H, 1) without content; None of a picture, or where the file says none.
+
+    Raises:
+        FileNotFoundError, InputError: as :func:`read_image`.
+    """
+    check_file(path)
+    if is_nifti(path):
+        return nifti_grid(path)
+    if not is_dicom(path):
+        return None
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    places = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+    return slice_grid(header, path) if all(header.get(name) for name in places) else None
 
 
 def one_structure(mask: np.ndarray, name: str | Path) -> np.ndarray:

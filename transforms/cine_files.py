@@ -36,6 +36,7 @@ class CineStack:
         times: (T,) ms after the first frame's trigger; None where unknown.
         files: the DICOM file of each slice and frame; empty for NIfTI.
         source: the NIfTI file's image, for its layout; None for DICOM.
+        placed: whether the slices' places in the patient are known; NIfTI may lack them.
     """
 
     images: np.ndarray
@@ -45,6 +46,7 @@ class CineStack:
     times: np.ndarray | None = None
     files: list[list[Path]] = field(default_factory=list)
     source: sitk.Image | None = None
+    placed: bool = True
 
 
 def read_cine_stack(path: str | Path) -> CineStack:
@@ -95,7 +97,7 @@ def _read_nifti(path: Path) -> CineStack:
         images = np.array(array[None], np.float32)
     grids = [volume[:, :, k : k + 1] for k in range(volume.GetSize()[2])]
     column, row = image.GetSpacing()[:2]
-    return CineStack(images, grids, (row, column), distance, source=image)
+    return CineStack(images, grids, (row, column), distance, source=image, placed=nifti.placed)
 
 
 def _read_series(folder: Path) -> CineStack:

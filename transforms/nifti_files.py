@@ -25,7 +25,7 @@ from nibabel.spatialimages import HeaderDataError
 from .errors import InputError
 from .grids import FARTHEST, LONGEST_PIXEL
 
-__all__ = ["Nifti", "check_nifti", "check_time_axis", "is_nifti", "read_nifti"]
+__all__ = ["Nifti", "check_nifti", "check_time_axis", "is_nifti", "nifti_grid", "read_nifti"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +52,22 @@ class Nifti:
             sizes alone, with which arrays are saved.
         steps: of each axis as the file has them (pixdim).
         time_unit: "sec", "msec" or "usec"; None where the file has none.
+        grid: one pixel (1, 1, 1) with the file's spacing, direction and origin, which a 2-D image cannot hold.
     """
 
     image: sitk.Image
     placed: bool
     steps: tuple[float, ...]
     time_unit: str | None
+    grid: sitk.Image
+
+    def at_place(self, array: np.ndarray) -> sitk.Image:
+        """An array (slices, y, x) as a volume that begins where the file does."""
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(self.grid.GetSpacing())
+        image.SetDirection(self.grid.GetDirection())
+        image.SetOrigin(self.grid.GetOrigin())
+        return image
 
 
 def is_nifti(path: str | Path) -> bool:
@@ -124,6 +134,20 @@ def check_time_axis(path: str | Path, nifti: Nifti) -> None:
         raise InputError(
             f"{path}: {expected}, found {size} with steps of {nifti.steps[2]:g} and {nifti.steps[3]:g}: is time third?"
         )
+
+
+def nifti_grid(path: str | Path) -> sitk.Image | None:
+    """Where the first slice of a file lies, (W, H, 1) without content; None where the file does not say it.
+
+    Raises:
+        InputError: as :func:`read_nifti`, of the header alone.
+    """
+    path = Path(path)
+    with _named(path), _bytes(path) as file:
+        header, _ = _header(file)
+        (width, height, *_), _ = _layout(header)
+        sizes, axes, origin, placed = _geometry(path, header)
+        return _grid((width, height, 1), sizes, axes, origin) if placed else None
 
 
 @contextmanager
@@ -313,4 +337,12 @@ def _placed(path: Path, header: nib.Nifti1Header, array: np.ndarray) -> Nifti:
         image.SetDirection(direction.ravel().tolist())
         image.SetOrigin([*origin.tolist(), 0.0][:dims])
     steps = tuple(header["pixdim"][1 : dims + 1].tolist())
-    return Nifti(image, placed, steps, unit if unit in SECONDS else None)
+    return Nifti(image, placed, steps, unit if unit in SECONDS else None, _grid((1, 1, 1), sizes, axes, origin))
+
+
+def _grid(shape: tuple[int, int, int], sizes: np.ndarray, axes: np.ndarray, origin: np.ndarray) -> sitk.Image:
+    grid = sitk.Image(shape, sitk.sitkUInt8)
+    grid.SetSpacing(sizes.tolist())
+    grid.SetDirection(axes.ravel().tolist())
+    grid.SetOrigin(origin.tolist())
+    return grid
