@@ -68,6 +68,10 @@ def propagate(
     frame: Annotated[
         int | None, typer.Option("--frame", help="On which it was drawn, from 0; by default the only one drawn on.")
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", help="Of a mask with several values, which is which: lumen=3,rv=1; or acdc, mnms."),
+    ] = None,
     output_dir: OutputDir = Path(),
     weights: Weights = None,
     force: Force = False,
@@ -76,17 +80,16 @@ def propagate(
 
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
     """
+    from dirnet.cine import follow
     from dirnet.registrar import Registrar
     from dirnet.speed.memory import keep_freed_memory
     from transforms.cine_files import read_cine_stack
     from transforms.drawings import read_drawing
     from transforms.pair_files import stem
 
-    from ..dirnet.cine import follow
-
     keep_freed_memory()
     stack = read_cine_stack(cine)
-    followed = follow.follow(Registrar.load(weights), stack, *read_drawing(mask, stack, frame))
+    followed = follow.follow(Registrar.load(weights), stack, *read_drawing(mask, stack, frame, labels))
     written = follow.save(followed, output_dir, cine.resolve().name if cine.is_dir() else stem(cine), force)
     for name, value in followed.numbers.items():
         caveat = f" ({CAVEATS[name]})" if name in CAVEATS and value is not None else ""

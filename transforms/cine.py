@@ -30,6 +30,7 @@ __all__ = [
     "contour_area",
     "dicom_image",
     "fingerprint",
+    "is_picture",
     "one_structure",
     "rasterise",
     "read_contour",
@@ -156,10 +157,9 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
     """
     path = Path(path)
     check_file(path)
-    name = path.name.lower()
     if is_nifti(path):
         return _read_nifti(path)
-    if name.endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
+    if is_picture(path):
         kind, read = "a picture", _read_picture
     else:  # DICOM files often have no extension
         kind, read = "DICOM", _read_dicom
@@ -178,6 +178,11 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
 def _check_finite(path: Path, array: np.ndarray) -> None:
     if not np.isfinite(array).all():
         raise InputError(f"{path}: holds values that are not finite")
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether a file's name is that of a picture, which has no place in space."""
+    return Path(path).name.lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 
 
 def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
@@ -256,12 +261,16 @@ def read_labels(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None
     """
     if Path(path).suffix == ".txt":
         return rasterise(read_contour(path, size), size)
+    check_file(path)
     if not (is_nifti(path) or is_itk(path)):
+        if not (is_picture(path) or is_dicom(path)):
+            raise InputError(
+                f"{path}: expected NIfTI, NRRD, MetaImage, a DICOM Segmentation, a picture or a contour text (.txt)"
+            )
         labels = read_image(path)[0]
         if labels.shape != tuple(size):
             raise InputError(f"{path}: mask of {_size(labels)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
         return labels
-    check_file(path)
     volumes, placed, _ = read_volumes(path)
     if len(volumes) > 1:
         raise InputError(f"{path}: expected what is drawn on one frame, found {len(volumes)} times")

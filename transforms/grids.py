@@ -98,7 +98,7 @@ def on_slices(
             found, expected = (" x ".join(map(str, each)) for each in (size, sizes))
             raise InputError(f"{lacks}, and {name} has {found} pixels where the cine has {expected} (x, y, slice)")
         if placed != known:
-            logger.warning("%s; %s is taken pixel by pixel, slice by slice", lacks, Path(name).name)
+            logger.warning("%s; %s is taken pixel by pixel, whichever way its rows run", lacks, Path(name).name)
         return sitk.GetArrayFromImage(volume)
     drawn = sitk.GetArrayViewFromImage(volume) != 0
     if not drawn.any():

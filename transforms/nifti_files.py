@@ -296,7 +296,7 @@ def _geometry(path: Path, header: nib.Nifti1Header) -> tuple[np.ndarray, np.ndar
     lengths = np.linalg.norm(affine[:, :3], axis=0)
     axes = affine[:, :3] / np.maximum(lengths, 1e-12)
     if not np.allclose(axes.T @ axes, np.eye(3), atol=RIGHT_ANGLES):
-        raise InputError(f"unusable: its axes are not at right angles ({name}); resample it to a grid whose are")
+        raise InputError(f"unusable: its axes are not at right angles ({name}); resample it to a grid whose axes are")
     left, _, right = np.linalg.svd(axes)
     axes, origin = left @ right, affine[:, 3]  # ITK wants exactly right angles
     if not origin.any() and np.allclose(np.abs(axes), np.eye(3), atol=1e-6):

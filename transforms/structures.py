@@ -46,8 +46,8 @@ def parse_labels(labels: Labels) -> dict[str, int] | None:
         pairs, values = list(labels.items()), dict(labels)
     if not set(values) <= set(LABELLED) or len({*values.values()}) < len(pairs):
         raise InputError(f"{expected}, each of {', '.join(LABELLED)} once; found {labels!r}")
-    if "lumen" not in values or 0 in values.values():
-        raise InputError(f"{expected}, with a lumen and no 0; found {labels!r}")
+    if "lumen" not in values or not all(type(value) is int and value > 0 for value in values.values()):
+        raise InputError(f"{expected}, with a lumen and values above 0; found {labels!r}")
     if "myocardium" in values and "epicardium" in values:
         raise InputError(f"{expected}, with myocardium (the wall) or epicardium, not both; found {labels!r}")
     return values

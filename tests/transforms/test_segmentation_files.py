@@ -188,9 +188,3 @@ def test_damaged_files_are_named(tmp_path, cine, drawn):
         path.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=r"drawn\.dcm: "):
             read_drawn(path, cine, 7)
-    fractional = write_by_highdicom(tmp_path / "fractional.dcm", cine, drawn, 7)
-    dataset = pydicom.dcmread(fractional)
-    dataset.SegmentationType = "FRACTIONAL"
-    dataset.save_as(fractional)
-    with pytest.raises(ValueError, match=r"fractional\.dcm: expected a BINARY segmentation, found FRACTIONAL"):
-        read_drawn(fractional, cine, 7)
