@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +29,22 @@ LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # which pydicom 2.4 has no n
 
 def is_segmentation(path: str | Path) -> bool:
     """Whether a file is a DICOM Segmentation or Label Map Segmentation."""
-    return is_dicom(path) and (
-        pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]).get("SOPClassUID")
-        in (SegmentationStorage, LABEL_MAP_STORAGE)
-    )
+    if not is_dicom(path):
+        return False
+    with _named(path):
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+        return header.get("SOPClassUID") in (SegmentationStorage, LABEL_MAP_STORAGE)
+
+
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # pydicom has its own errors for damaged elements and pixels
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {reason}") from error
 
 
 def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.ndarray], dict[int, str]]:
@@ -134,18 +147,13 @@ def _check_used(path: str | Path, drawn: int, used: int) -> None:
 
 def _read(path: str | Path) -> tuple[pydicom.Dataset, list[tuple[pydicom.Dataset, np.ndarray, int]]]:
     """The object, and of each of its frames and segments the description, what is marked, bool, and the number."""
-    try:
+    with _named(path):
         found = pydicom.dcmread(path)
         found.walk(lambda dataset, element: element.value)  # pydicom converts them as they are asked for
         groups = found.get("PerFrameFunctionalGroupsSequence") or []
         _check_length(found, len(groups))
         pixels = found.pixel_array.reshape(-1, found.Rows, found.Columns)
         return found, list(_marked(found, groups, pixels))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except Exception as error:  # pydicom has its own errors for damaged elements and pixels
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {reason}") from error
 
 
 def _marked(
