@@ -72,6 +72,10 @@ def propagate(
     series: Annotated[
         str | None, typer.Option("--series", help="Number or UID of the series, where a folder has several cines.")
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", help="Of a mask with several values, which is which: lumen=3,rv=1; or acdc, mnms."),
+    ] = None,
     output_dir: OutputDir = Path(),
     weights: Weights = None,
     force: Force = False,
@@ -89,7 +93,7 @@ def propagate(
 
     keep_freed_memory()
     stack = read_cine_stack(cine, series)
-    followed = follow.follow(Registrar.load(weights), stack, *read_drawing(mask, stack, frame))
+    followed = follow.follow(Registrar.load(weights), stack, *read_drawing(mask, stack, frame, labels))
     written = follow.save(followed, output_dir, cine.resolve().name if cine.is_dir() else stem(cine), force)
     for name, value in followed.numbers.items():
         caveat = f" ({CAVEATS[name]})" if name in CAVEATS and value is not None else ""

@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
+import SimpleITK as sitk
 import torch
 from monai.transforms import Transform
 from PIL import Image, ImageDraw
 
-from .dicom import MAX_PIXELS, BoundedFile, dicom_pixels, named_errors, pixel_spacing, read_dicom
+from .dicom import MAX_PIXELS, BoundedFile, dicom_pixels, is_dicom, named_errors, pixel_spacing, read_dicom
 from .dicom_series import arrange, dicom_frames
 from .errors import InputError
+from .grids import on_slices, slice_grid
+from .itk_files import is_itk
+from .nifti_files import check_time_axis, is_nifti, nifti_grid, read_nifti
+from .volumes import read_volumes
 
 __all__ = [
     "ASSUMED_SPACING",
@@ -30,7 +34,9 @@ __all__ = [
     "rasterise",
     "read_contour",
     "read_frames",
+    "read_grid",
     "read_image",
+    "read_labels",
     "read_mask",
     "scale_intensity",
 ]
@@ -72,7 +78,8 @@ class LoadCined(Transform):
                     raise InputError(
                         f"{path}: {structure} drawn on frame {index}; the cine has frames 0 to {len(frames) - 1}"
                     )
-                masks[index] = torch.from_numpy(read_mask(path, frames.shape[1:]))
+                grid = read_grid(record["frames"][0]) if is_nifti(path) or is_itk(path) else None
+                masks[index] = torch.from_numpy(read_mask(path, frames.shape[1:], grid))
             item[structure] = masks
         spacing = record.get("spacing") or file_spacing
         item["spacing"] = [float(s) for s in spacing or ASSUMED_SPACING]
@@ -130,10 +137,15 @@ def check_file(path: str | Path) -> None:
     Raises:
         FileNotFoundError: when there is no such file.
     """
-    if Path(path).is_dir():
+    try:
+        if Path(path).is_file():
+            return
+        folder = Path(path).is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        folder = False
+    if folder:
         raise FileNotFoundError(f"'{path}' is a folder; expected a file")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist")
+    raise FileNotFoundError(f"file '{path}' does not exist")
 
 
 def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None]:
@@ -147,12 +159,9 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
     """
     path = Path(path)
     check_file(path)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        try:
-            array, spacing = _read_nifti(path)
-        except Exception as error:  # each reader has its own errors for a damaged file, from EOFError to zlib.error
-            raise InputError(f"{path}: cannot be read as NIfTI: {type(error).__name__}: {error}") from error
-    elif is_picture(path):
+    if is_nifti(path):
+        return _read_nifti(path)
+    if is_picture(path):
         with named_errors(path, "a picture"):
             array, spacing = _read_picture(path), None
     else:  # DICOM files often have no extension
@@ -161,10 +170,13 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
         raise InputError(f"{path}: expected one slice, at one time or several, found an array of {array.shape}")
     if spacing is not None and not (min(spacing) > 0 and np.isfinite(spacing).all()):
         raise InputError(f"{path}: expected a pixel spacing above 0, found {spacing[0]:g} x {spacing[1]:g} mm")
-    array = array.astype(np.float32, copy=False)
+    _check_finite(path, array)
+    return array.astype(np.float32, copy=False), spacing
+
+
+def _check_finite(path: Path, array: np.ndarray) -> None:
     if not np.isfinite(array).all():
         raise InputError(f"{path}: holds values that are not finite")
-    return array, spacing
 
 
 def is_picture(path: str | Path) -> bool:
@@ -186,16 +198,20 @@ def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
-    image = nib.load(path)
-    array = np.asarray(image.dataobj, dtype=np.float32)
-    if array.ndim > 3:
-        if array.shape[2] != 1 or any(n != 1 for n in array.shape[4:]):
-            raise InputError(f"expected one slice (x, y, 1, time), found {array.shape}")
-        array = array[:, :, 0, :].reshape(*array.shape[:2], -1)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    zooms = image.header.get_zooms()
-    return array.T, (float(zooms[1]), float(zooms[0]))
+    nifti = read_nifti(path)
+    image = nifti.image
+    array = sitk.GetArrayFromImage(image)  # (y, x), (n, y, x) or (time, slice, y, x)
+    if array.ndim == 4 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 4:
+        raise InputError(f"{path}: expected one slice (x, y, 1, time), found {image.GetSize()}")
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 3:
+        check_time_axis(path, nifti)
+    _check_finite(path, array)
+    column, row = image.GetSpacing()[:2]
+    return array.astype(np.float32), (row, column)
 
 
 def _read_picture(path: Path) -> np.ndarray:
@@ -214,19 +230,61 @@ def _read_picture(path: Path) -> np.ndarray:
     return bands[..., 0]
 
 
-def read_mask(path: str | Path, size: tuple[int, ...]) -> np.ndarray:
-    """A mask image, or a contour text rasterised, as uint8 (H, W) of 0 and 1.
+def read_mask(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None = None) -> np.ndarray:
+    """The mask of one structure, or a contour text rasterised, as uint8 (H, W) of 0 and 1.
+
+    Args and errors as of :func:`read_labels`; InputError too when it has more than two values, 0 and one other.
+    """
+    return one_structure(read_labels(path, size, grid), path).astype(np.uint8)
+
+
+def read_labels(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None = None) -> np.ndarray:
+    """A label image on one slice, (H, W), its values as they are; a contour text rasterised.
+
+    Args:
+        path: a picture or DICOM image of the slice's size, a contour text, or NIfTI, NRRD or MetaImage, which lie where
+            they say; see :func:`transforms.grids.on_slices`.
+        size: of the slice, (H, W).
+        grid: the slice's place, (W, H, 1); None where it has none.
 
     Raises:
-        ValueError: when the mask is of another size than the frames or has more than two values, 0 and one other;
-            or as :func:`read_contour`.
+        FileNotFoundError: when there is no such file.
+        InputError: when it cannot be read, is of another size or lies elsewhere; or as :func:`read_contour`.
     """
     if Path(path).suffix == ".txt":
         return rasterise(read_contour(path, size), size)
-    mask = read_image(path)[0]
-    if mask.shape != tuple(size):
-        raise InputError(f"{path}: mask of {_size(mask)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
-    return one_structure(mask, path).astype(np.uint8)
+    check_file(path)
+    if not (is_nifti(path) or is_itk(path)):
+        if not (is_picture(path) or is_dicom(path)):
+            raise InputError(
+                f"{path}: expected NIfTI, NRRD, MetaImage, a DICOM Segmentation, a picture or a contour text (.txt)"
+            )
+        labels = read_image(path)[0]
+        if labels.shape != tuple(size):
+            raise InputError(f"{path}: mask of {_size(labels)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
+        return labels
+    volumes, placed, _ = read_volumes(path)
+    if len(volumes) > 1:
+        raise InputError(f"{path}: expected what is drawn on one frame, found {len(volumes)} times")
+    _check_finite(path, sitk.GetArrayViewFromImage(volumes[0]))
+    slice_ = sitk.Image([size[1], size[0], 1], sitk.sitkUInt8) if grid is None else grid
+    return on_slices(volumes[0], placed, [slice_], grid is not None, path)[0]
+
+
+def read_grid(path: str | Path) -> sitk.Image | None:
+    """The place of a frame in the patient, (W, H, 1) without content; None of a picture, or where the file says none.
+
+    Raises:
+        FileNotFoundError, InputError: as :func:`read_image`.
+    """
+    check_file(path)
+    if is_nifti(path):
+        return nifti_grid(path)
+    if not is_dicom(path):
+        return None
+    header = read_dicom(path, pixels=False)
+    places = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+    return slice_grid(header, path) if all(header.get(name) for name in places) else None
 
 
 def one_structure(mask: np.ndarray, name: str | Path) -> np.ndarray:
@@ -239,7 +297,8 @@ def one_structure(mask: np.ndarray, name: str | Path) -> np.ndarray:
     inside = mask != 0
     values = np.unique(mask[inside])
     if len(values) > 1:
-        raise InputError(f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {values}")
+        found = ", ".join(f"{value:g}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
+        raise InputError(f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {found}")
     return inside
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .cine import check_file
 from .dicom import is_dicom, read_dicom
 from .dicom_series import (
     Series,
@@ -24,8 +23,9 @@ from .dicom_series import (
 )
 from .errors import InputError
 from .grids import slice_distance, slice_grid
+from .nifti_files import check_time_axis, is_nifti, read_nifti
 
-__all__ = ["CineStack", "hold_dicom", "read_cine_stack", "read_itk"]
+__all__ = ["CineStack", "hold_dicom", "read_cine_stack"]
 
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class CineStack:
         times: (T,) ms after the first frame's trigger; None where unknown.
         files: the DICOM file of each slice and frame; empty for NIfTI, and where files hold several frames.
         source: the NIfTI file's image, for its layout; None for DICOM.
+        placed: whether the slices' places in the patient are known; NIfTI may lack them.
     """
 
     images: np.ndarray
@@ -53,6 +54,7 @@ class CineStack:
     times: np.ndarray | None = None
     files: list[list[Path]] = field(default_factory=list)
     source: sitk.Image | None = None
+    placed: bool = True
 
 
 def read_cine_stack(path: str | Path, series: str | None = None) -> CineStack:
@@ -76,7 +78,7 @@ def read_cine_stack(path: str | Path, series: str | None = None) -> CineStack:
         return _read_series(path, series)
     if not path.is_file():
         raise FileNotFoundError(f"cine '{path}' does not exist; expected a folder of DICOM files or a NIfTI file")
-    if path.name.lower().endswith((".nii", ".nii.gz")):
+    if is_nifti(path):
         return _read_nifti(path)
     if is_dicom(path):
         return _read_multiframe(path)
@@ -98,30 +100,22 @@ def hold_dicom(files: Iterable[Path]) -> bool:
     return False
 
 
-def read_itk(path: Path) -> sitk.Image:
-    check_file(path)
-    try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read as NIfTI: {str(error).strip().splitlines()[-1]}") from error
-
-
 def _read_nifti(path: Path) -> CineStack:
-    image = read_itk(path)
-    size = image.GetSize()
-    if image.GetNumberOfComponentsPerPixel() != 1 or len(size) not in (3, 4) or size[-1] < 2:
-        raise InputError(f"{path}: expected a cine (x, y, time) or (x, y, slice, time), found {size}")
-    array = sitk.GetArrayFromImage(image).astype(np.float32)  # (T, y, x) or (T, slice, y, x)
+    nifti = read_nifti(path)
+    image, size = nifti.image, nifti.image.GetSize()
+    check_time_axis(path, nifti)
+    array = sitk.GetArrayViewFromImage(image)  # (T, y, x) or (T, slice, y, x)
     if not np.isfinite(array).all():
         raise InputError(f"{path}: holds values that are not finite")
     if len(size) == 4:
-        volume, images = image[..., 0], array.transpose(1, 0, 2, 3)
-        distance = image.GetSpacing()[2]
+        volume, distance = image[..., 0], image.GetSpacing()[2]
+        images = np.array(array.transpose(1, 0, 2, 3), np.float32, order="C")
     else:
-        volume, images, distance = image[:, :, :1], array[None], None  # the third axis is time
+        volume, distance = image[:, :, :1], None  # the third axis is time
+        images = np.array(array[None], np.float32)
     grids = [volume[:, :, k : k + 1] for k in range(volume.GetSize()[2])]
     column, row = image.GetSpacing()[:2]
-    return CineStack(np.ascontiguousarray(images), grids, (row, column), distance, source=image)
+    return CineStack(images, grids, (row, column), distance, source=image, placed=nifti.placed)
 
 
 def _read_series(folder: Path, series: str | None) -> CineStack:

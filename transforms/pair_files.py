@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
+from reprlib import repr as short
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,10 +13,12 @@ import SimpleITK as sitk
 from .cine import check_file, is_picture, read_image
 from .dicom import dicom_pixels, frame_headers, numbers, read_dicom
 from .errors import InputError
-from .grids import slice_grid
+from .grids import check_place, slice_grid
+from .itk_files import is_itk, read_itk
+from .nifti_files import is_nifti, read_nifti
+from .records import read_json
 
 SUFFIXES = (".nii.gz", ".nii", ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".mha", ".nrrd")
-ITK_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 
 __all__ = ["list_pairs", "read_slice", "stem"]
 
@@ -37,10 +40,14 @@ def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> l
         pairs = [{"moving": str(moving), "fixed": str(fixed)}]
     else:
         pairs = _read_datalist(Path(datalist))
+    if not pairs:
+        raise InputError(f"{datalist} lists no pair")
     for pair in pairs:
         for role in ("moving", "fixed"):
-            if not Path(pair[role]).is_file():
-                raise FileNotFoundError(f"{role} image '{pair[role]}' does not exist")
+            try:
+                check_file(pair[role])
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"{role} image '{pair[role]}' does not exist") from error
         pair.setdefault("name", f"{stem(pair['moving'])}_to_{stem(pair['fixed'])}")
     for name, number in Counter(pair["name"] for pair in pairs).items():
         if number > 1:
@@ -53,22 +60,25 @@ def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> l
 def _read_datalist(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"datalist '{path}' does not exist")
-    try:
-        items = json.loads(path.read_text(encoding="utf-8"))["test"]
-        pairs = [
-            {**item, "moving": str(path.parent / item["moving"]), "fixed": str(path.parent / item["fixed"])}
-            for item in items
-        ]
-    except (ValueError, KeyError, TypeError) as error:
+    content = read_json(path)
+    items = content.get("test") if isinstance(content, dict) else None
+    if not isinstance(items, list):
         raise InputError(
-            f'{path}: expected {{"test": [{{"moving": path, "fixed": path}}, ...]}} ({error!r})'
-        ) from error
-    for pair in pairs:
-        if not isinstance(pair.get("name", ""), str):
-            raise InputError(f"{path}: expected a text as a pair's name, found {pair['name']!r}")
-    if not pairs:
-        raise InputError(f"{path} lists no pair")
-    return pairs
+            f'{path}: expected {{"test": [{{"moving": path, "fixed": path}}, ...]}}, found {short(content)}'
+        )
+    return [_pair(path, number, item) for number, item in enumerate(items)]
+
+
+def _pair(path: Path, number: int, item: Any) -> dict[str, str]:
+    expected = f'{path}: test[{number}]: expected {{"moving": path, "fixed": path}}'
+    if not isinstance(item, dict):
+        raise InputError(f"{expected}, found {short(item)}")
+    for key in ("moving", "fixed"):
+        if not isinstance(item.get(key), str):
+            raise InputError(f"{expected}, found {short(item.get(key))} as '{key}'")
+    if not isinstance(item.get("name", ""), str):
+        raise InputError(f"{path}: test[{number}]: expected a text as 'name', found {short(item['name'])}")
+    return {**item, **{key: str(path.parent / item[key]) for key in ("moving", "fixed")}}
 
 
 def stem(path: str | Path) -> str:
@@ -91,28 +101,19 @@ def read_slice(path: str | Path) -> sitk.Image:
     check_file(path)
     if is_picture(path):
         return sitk.GetImageFromArray(read_image(path)[0])
-    if not str(path).lower().endswith(ITK_SUFFIXES):
+    if is_nifti(path):
+        image = read_nifti(path).image
+    elif is_itk(path):
+        image = read_itk(path)
+    else:
         return _read_dicom_slice(Path(path))
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"{path}: cannot be read; expected a whole DICOM, NIfTI or PNG image ({reason})") from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(f"{path}: expected a grey image, found {image.GetNumberOfComponentsPerPixel()} components")
     if image.GetDimension() > 3 or image.GetSize()[2:] not in ((), (1,)):
         raise InputError(f"{path}: expected one slice, found an image of size {image.GetSize()} (x, y, ...)")
-    pixels = sitk.GetArrayViewFromImage(image)
-    if not np.isfinite(pixels).all():
+    check_place(image, path)
+    if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
         raise InputError(f"{path}: holds values that are not finite")
-    name = str(path).lower()
-    if name.endswith((".nii", ".nii.gz")):
-        whole, _ = read_image(path)  # raises where SimpleITK makes zeros of what a truncated file lacks
-        if not np.allclose(pixels.ravel(), whole.ravel(), rtol=1e-4, atol=1e-4 * np.ptp(whole)):
-            raise InputError(
-                f"{path}: SimpleITK reads other pixels than it holds, those of the uncompressed file "
-                f"'{str(path).removesuffix('.gz')}' beside it: rename one of them"
-            )
     return image
 
 

@@ -15,14 +15,16 @@ Splits are "training", "validation" and "test" (the 2009 challenge's "online").
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from .errors import InputError
 
-__all__ = ["SPLITS", "Record", "records_of_split", "with_ed_and_es"]
+__all__ = ["SPLITS", "Record", "read_json", "records_of_split", "with_ed_and_es"]
 
 Record = dict[str, Any]
 SPLITS = ("training", "validation", "test")
@@ -31,6 +33,25 @@ STRUCTURES = ("lumen", "epicardium")
 UNKNOWN = "unknown"  # pathology
 
 logger = logging.getLogger(__name__)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: when it is no JSON of UTF-8, is nested too deep, or holds a number that is not finite; names the
+            file, and where in it.
+    """
+
+    def refuse(number: str) -> None:
+        raise InputError(f"it holds {number}; expected finite numbers")
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=refuse)
+    except RecursionError as error:
+        raise InputError(f"{path}: is no JSON file that can be read: nested too deep") from error
+    except ValueError as error:  # of JSON, of UTF-8, and of numbers with too many digits
+        raise InputError(f"{path}: is no JSON file: {error}") from error
 
 
 def records_of_split(records: list[Record], splits: str | Sequence[str]) -> list[Record]:
@@ -73,5 +94,5 @@ def split_name(split: str, source: Path) -> str:
     """
     split = OTHER_NAMES.get(split, split)
     if split not in SPLITS:
-        raise InputError(f"{source}: split must be one of {SPLITS}, got {split!r}")
+        raise InputError(f"{source}: split must be one of {SPLITS}, got {short(split)}")
     return split

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,8 @@ from pydicom.misc import is_dicom
 from pydicom.uid import SegmentationStorage
 
 from .errors import InputError
-from .grids import on_grid, slice_grid
+from .grids import check_edges, on_grid, slice_grid
+from .nifti_files import MOST_DATA, MOST_DATA_PER_BYTE
 
 if TYPE_CHECKING:
     from .cine_files import CineStack
@@ -21,38 +24,74 @@ __all__ = ["is_segmentation", "read_segmentation"]
 
 GEOMETRY = ("PixelMeasuresSequence", "PlaneOrientationSequence", "PlanePositionSequence")
 SAME_PLACE = 0.01  # mm
+LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # which pydicom 2.4 has no name for
 
 
 def is_segmentation(path: str | Path) -> bool:
-    """Whether a file is a DICOM Segmentation."""
-    return is_dicom(path) and (
-        pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]).get("SOPClassUID")
-        == SegmentationStorage
-    )
+    """Whether a file is a DICOM Segmentation or Label Map Segmentation."""
+    if not is_dicom(path):
+        return False
+    with _named(path):
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+        return header.get("SOPClassUID") in (SegmentationStorage, LABEL_MAP_STORAGE)
 
 
-def read_segmentation(path: str | Path, cine: CineStack) -> np.ndarray:
-    """What a DICOM Segmentation (PS3.3 A.51) marks on a cine: bool (S, T, H, W), or (S, 1, H, W) where none of its
-    frames has a time.
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # pydicom has its own errors for damaged elements and pixels
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {reason}") from error
+
+
+def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.ndarray], dict[int, str]]:
+    """What a DICOM Segmentation (PS3.3 A.51) marks on a cine, by segment.
 
     Its frames are known by the images that they refer to (Derivation Image, C.7.6.16.2.6); one that refers to none of
     the cine's stands for every time, and goes to the slice nearest to whose plane it lies. Where its pixels are others
     than the slice's, the nearest are taken. Frames on which nothing is marked say nothing of time.
 
     Args:
-        path: an object of one segment, BINARY.
+        path: a BINARY, FRACTIONAL (from half on) or LABELMAP object.
         cine: on which it was drawn.
 
+    Returns:
+        of each segment by number, if it marks anything, bool (S, T, H, W), or (S, 1, H, W) where none of its frames
+        has a time; and the segments' names.
+
     Raises:
-        ValueError: when it cannot be read, holds several segments, marks frames that lie where no slice does, marks
-            some that refer to the cine's images and some that refer to none, or refers to none and holds two at one
-            place.
+        InputError: when it cannot be read; when it marks frames that lie where no slice does, or beyond the images;
+            when it marks some that refer to the cine's images and some that refer to none, or refers to none and holds
+            two at one place; when the cine's images cannot be told apart.
     """
-    found, pixels = _read(path)
-    shared = (found.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    found, frames = _read(path)
+    names = {
+        int(segment.get("SegmentNumber") or 0): str(segment.get("SegmentLabel") or "without name")
+        for segment in found.get("SegmentSequence") or []
+    }
     known = _instances(cine)
+    segments = {}
+    for number in sorted({number for _, _, number in frames}):
+        masks = _segment(path, found, [frame[:2] for frame in frames if frame[2] == number], cine, known)
+        if masks.any():
+            segments[number] = masks
+    return segments, names
+
+
+def _segment(
+    path: str | Path,
+    found: pydicom.Dataset,
+    frames: list[tuple[pydicom.Dataset, np.ndarray]],
+    cine: CineStack,
+    known: dict[str, tuple[int, int]],
+) -> np.ndarray:
+    """What frames of one segment mark, (S, T, H, W) or (S, 1, H, W)."""
+    shared = (found.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     timed, timeless = [], []
-    for item, marked in zip(found.PerFrameFunctionalGroupsSequence, pixels, strict=True):
+    for item, marked in frames:
         refers = {known[uid] for uid in (*_sources(item), *_sources(shared)) if uid in known}
         if not refers:
             timeless.append((item, marked))
@@ -71,7 +110,10 @@ def read_segmentation(path: str | Path, cine: CineStack) -> np.ndarray:
         there = False
         for number, time in refers:
             grid = cine.grids[number]
-            mask = on_grid(_image(path, found, shared, item, marked, grid), grid) != 0
+            image = _image(path, found, shared, item, marked, grid)
+            mask = on_grid(image, grid) != 0
+            if mask.any():
+                check_edges(image, grid, path)
             masks[number, time] |= mask
             there = there or bool(mask.any())
         used += there
@@ -90,6 +132,8 @@ def _by_place(path: str | Path, images: list[sitk.Image], cine: CineStack) -> np
         if near:
             masks[number, 0] = on_grid(images[near[0]], grid) != 0
         if masks[number].any():
+            check_edges(images[near[0]], grid, path)
+        if masks[number].any():
             used.add(near[0])
     if not finer:  # frames closer than the slices may lie between them, or beyond
         _check_used(path, sum(bool(sitk.GetArrayViewFromImage(image).any()) for image in images), len(used))
@@ -101,33 +145,60 @@ def _check_used(path: str | Path, drawn: int, used: int) -> None:
         raise InputError(f"{path}: drawn on {drawn} frames, of which only {used} lie where the cine's slices do")
 
 
-def _read(path: str | Path) -> tuple[pydicom.Dataset, np.ndarray]:
-    found = pydicom.dcmread(path)
-    segments = [str(segment.get("SegmentLabel") or "without name") for segment in found.get("SegmentSequence") or []]
-    if len(segments) != 1:
-        raise InputError(
-            f"{path}: expected a segmentation of one segment, found {len(segments)}: {', '.join(segments)}"
-        )
-    if found.get("SegmentationType") != "BINARY":
-        raise InputError(f"{path}: expected a BINARY segmentation, found {found.get('SegmentationType')}")
-    try:
+def _read(path: str | Path) -> tuple[pydicom.Dataset, list[tuple[pydicom.Dataset, np.ndarray, int]]]:
+    """The object, and of each of its frames and segments the description, what is marked, bool, and the number."""
+    with _named(path):
+        found = pydicom.dcmread(path)
+        found.walk(lambda dataset, element: element.value)  # pydicom converts them as they are asked for
+        groups = found.get("PerFrameFunctionalGroupsSequence") or []
+        _check_length(found, len(groups))
         pixels = found.pixel_array.reshape(-1, found.Rows, found.Columns)
-    except Exception as error:  # pydicom's decoders have their own errors for damaged pixels
-        raise InputError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {error}") from error
-    groups = found.get("PerFrameFunctionalGroupsSequence") or []
-    if len(groups) != len(pixels):
-        raise InputError(f"{path}: expected {len(pixels)} frames to be described, found {len(groups)}")
-    return found, pixels
+        return found, list(_marked(found, groups, pixels))
+
+
+def _marked(
+    found: pydicom.Dataset, groups: Sequence[pydicom.Dataset], pixels: np.ndarray
+) -> Iterator[tuple[pydicom.Dataset, np.ndarray, int]]:
+    kind = found.get("SegmentationType")
+    if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise InputError(f"expected a segmentation BINARY, FRACTIONAL or LABELMAP, found {kind}")
+    shared = (found.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    for item, frame in zip(groups, pixels, strict=True):
+        if kind == "LABELMAP":
+            yield from ((item, frame == number, int(number)) for number in np.unique(frame[frame != 0]))
+            continue
+        least = found.MaximumFractionalValue / 2 if kind == "FRACTIONAL" else 0.5
+        (segment,) = item.get("SegmentIdentificationSequence") or shared.get("SegmentIdentificationSequence")
+        yield item, frame >= least, int(segment.ReferencedSegmentNumber)
+
+
+def _check_length(found: pydicom.Dataset, described: int) -> None:
+    """Before memory is taken on the header's word."""
+    frames = int(found.get("NumberOfFrames") or 1)
+    if frames != described:
+        raise InputError(f"expected {frames} frames to be described, found {described}")
+    claimed, held = -(-frames * found.Rows * found.Columns * found.BitsAllocated // 8), len(found.PixelData)
+    compressed = found.file_meta.TransferSyntaxUID.is_compressed
+    if claimed > (max(MOST_DATA, MOST_DATA_PER_BYTE * held) if compressed else held):
+        raise InputError(f"truncated: its header says {claimed} bytes of pixels, the file holds {held}")
 
 
 def _instances(cine: CineStack) -> dict[str, tuple[int, int]]:
-    """Slice and frame by SOP Instance UID."""
-    tags = ["SOPInstanceUID"]
-    return {
-        pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags).get("SOPInstanceUID"): (number, time)
-        for number, files in enumerate(cine.files)
-        for time, file in enumerate(files)
-    }
+    """Slice and frame by SOP Instance UID.
+
+    Raises:
+        InputError: when two of the cine's images have one UID, so that what refers to it may mean either.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for number, files in enumerate(cine.files):
+        for time, file in enumerate(files):
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+            uid = str(header.get("SOPInstanceUID"))
+            if uid in found:
+                first = cine.files[found[uid][0]][found[uid][1]]
+                raise InputError(f"{file}: has the SOP Instance UID of {first}: a segmentation may mean either")
+            found[uid] = (number, time)
+    return found
 
 
 def _sources(item: pydicom.Dataset) -> list[str]:
@@ -159,7 +230,7 @@ def _image(
         grid = source
     else:
         raise InputError(f"{path}: its frames lack their place in space, and are not drawn on the cine's pixels")
-    image = sitk.GetImageFromArray(marked[None])
+    image = sitk.GetImageFromArray(marked[None].astype(np.uint8))
     image.CopyInformation(grid)
     return image
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from . import scd
 from .errors import InputError
+from .grids import LONGEST_PIXEL
 from .phantom import write_scd
-from .records import OTHER_NAMES, SPLITS, STRUCTURES, UNKNOWN, Record, split_name
+from .records import OTHER_NAMES, SPLITS, STRUCTURES, UNKNOWN, Record, read_json, split_name
 
 __all__ = ["read_records"]
 
@@ -48,10 +49,7 @@ def read_records(dataset_dir: str | Path | None, phantom_dir: str | Path) -> lis
 
 
 def _read_datalist(path: Path) -> list[Record]:
-    try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"dataset_dir '{path}' is no folder, and no datalist JSON: {error}") from error
+    lists = read_json(path)
     if not isinstance(lists, dict):
         raise InputError(f"{path}: expected lists of records, {{'training': [...], ...}}, found {_kind(lists)}")
     records = []
@@ -76,25 +74,37 @@ def _datalist_record(item: Any, split: str, number: int, path: Path) -> Record:
 
     check(isinstance(item, dict), f"a record, {{'frames': [path, ...], ...}}, found {_kind(item)}")
     frames = item.get("frames")
-    check(_is_list(frames, str) and len(frames) > 0, f"'frames', a list of image files, found {frames!r}")
+    check(_is_list(frames, str) and len(frames) > 0, f"'frames', a list of image files, found {short(frames)}")
     record = {"patient": f"{split}-{number}", "slice": 0, "ed": None, "es": None, "spacing": None}
     record.update(item, split=split, frames=[str(path.parent / frame) for frame in frames])
     record["pathology"] = item.get("pathology") or UNKNOWN  # batches cannot hold None
-    check(isinstance(record["patient"], str), f"'patient', a text, found {record['patient']!r}")
-    check(type(record["slice"]) is int, f"'slice', a number, found {record['slice']!r}")
+    for name in ("patient", "pathology"):
+        check(isinstance(record[name], str), f"'{name}', a text, found {short(record[name])}")
+    check(type(record["slice"]) is int, f"'slice', a number, found {short(record['slice'])}")
     for phase in ("ed", "es"):
         index = record[phase]
-        check(index is None or (type(index) is int and index >= 0), f"'{phase}', an index in frames, found {index!r}")
+        check(
+            index is None or (type(index) is int and index >= 0), f"'{phase}', an index in frames, found {short(index)}"
+        )
     check(record["ed"] is None or record["ed"] != record["es"], f"two phases, found {record['ed']} as 'ed' and 'es'")
     spacing = record["spacing"]
-    good = spacing is None or (_is_list(spacing, (int, float)) and len(spacing) == 2 and min(spacing) > 0)
-    check(good, f"'spacing', [row mm, column mm], found {spacing!r}")
+    good = spacing is None or (isinstance(spacing, list) and len(spacing) == 2 and all(map(_is_size, spacing)))
+    check(good, f"'spacing', [row mm, column mm], found {short(spacing)}")
     for structure in STRUCTURES:
         files = item.get(structure) or {}
-        good = isinstance(files, dict) and all(key.isdecimal() and isinstance(files[key], str) for key in files)
-        check(good, f"'{structure}', {{\"index in frames\": path}}, found {files!r}")
+        good = isinstance(files, dict) and all(map(_is_index, files)) and _is_list(list(files.values()), str)
+        check(good, f"'{structure}', {{\"index in frames\": path}}, found {short(files)}")
         record[structure] = {int(index): str(path.parent / file) for index, file in files.items()}
+        check(len(record[structure]) == len(files), f"each frame once in '{structure}', found {short(files)}")
     return record
+
+
+def _is_index(key: str) -> bool:
+    return key.isdecimal() and len(key) < 10
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= LONGEST_PIXEL
 
 
 def _is_list(value: Any, of: type | tuple[type, ...]) -> bool:
@@ -103,4 +113,4 @@ def _is_list(value: Any, of: type | tuple[type, ...]) -> bool:
 
 def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
-    return names.get(type(value), repr(value))
+    return names.get(type(value), short(value))

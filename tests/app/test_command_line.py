@@ -10,6 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pydicom
@@ -114,6 +115,19 @@ def test_a_contour_is_followed_and_measured(data, tmp_path):
     table = pd.read_csv(tmp_path / f"{series.name}_cycle.csv")
     assert table["volume_ml"].max() == pytest.approx(numbers["end_diastolic_volume_ml"], abs=0.01)
     assert len(table) == 10
+
+
+def test_of_a_label_image_the_lumen_is_followed(data, tmp_path):
+    series, drawn, lumens, ed = data
+    image = nib.load(drawn)
+    masks = np.asarray(image.dataobj)
+    labels = np.where(masks, 3, 2 * np.roll(masks, 30, axis=0)).astype(np.uint8)
+    nib.save(nib.Nifti1Image(labels, None, image.header), tmp_path / "labels.nii.gz")
+    refused = run("propagate", series, tmp_path / "labels.nii.gz", fails=True).exception
+    assert "found 0 and 2, 3: which is the lumen? --labels lumen=VALUE, or acdc, or mnms" in str(refused)
+    run("propagate", series, tmp_path / "labels.nii.gz", "--labels", "acdc", "-o", tmp_path)
+    masks = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{series.name}_masks.nii.gz"))).transpose(1, 0, 2, 3)
+    assert np.array_equal(masks[:, ed] > 0, lumens[:, ed])
 
 
 def test_masks_lie_where_the_slices_do(data, tmp_path):

@@ -113,8 +113,8 @@ GOOD = {"frames": ["a.png", "b.png"]}
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        ("{'training': []}", "datalist.json' is no folder, and no datalist JSON: "),
-        ("\udc80", "datalist.json' is no folder, and no datalist JSON: "),
+        ("{'training': []}", "datalist.json: is no JSON file: "),
+        ("\udc80", "datalist.json: is no JSON file: "),
         ([GOOD], "expected lists of records, {'training': [...], ...}, found a list"),
         ({"training": {"frames": []}}, "expected a list of records as 'training', found an object"),
         ({"train": [GOOD]}, "split must be one of ('training', 'validation', 'test'), got 'train'"),

@@ -18,7 +18,7 @@ from .errors import InputError
 from .fields.displacement import Displacement
 from .fields.jacobian import folded_percent
 from .fields.resampling import warp
-from .files.images import Image2D, as_image, pixels
+from .files.images import Image2D, as_array, as_image, pixels
 from .nets.adapters import check_registers
 from .nets.inference import bfloat16_pays, for_inference, predict_displacement
 from .nets.losses import ncc
@@ -151,12 +151,10 @@ class Registrar:
             FileNotFoundError: when the mask is a file that does not exist.
             InputError: when the cine has another form, there is no such frame, or the mask does not fit or is empty.
         """
-        images = np.asarray(cine.cpu() if isinstance(cine, Tensor) else cine, np.float32)
+        images = as_array(cine, "cine")
         if images.ndim != 3 or len(images) < 2 or 0 in images.shape:
             raise InputError(f"expected a cine (T, H, W) of two frames or more, found an array of {images.shape}")
-        if not np.isfinite(images).all():
-            raise InputError("the cine holds values that are not finite")
-        if not 0 <= frame < len(images):
+        if not (isinstance(frame, int | np.integer) and 0 <= frame < len(images)):
             raise InputError(f"frame must be 0 to {len(images) - 1}, got {frame}")
         drawn = as_mask(mask, images.shape[1:])
         if not drawn.any():

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from transforms.cine import one_structure
+from transforms.cine import one_structure, read_mask
 
 from .errors import InputError
 from .fields.displacement import BSplinePart
@@ -53,7 +53,7 @@ class Registration:
         Raises:
             ValueError: when it is of another size, or has more than one value but 0.
         """
-        return warp_mask(as_mask(mask, self.ddf.shape[1:]), torch.from_numpy(self.ddf)[None])[0]
+        return warp_mask(as_mask(mask, self.ddf.shape[1:], self.moving), torch.from_numpy(self.ddf)[None])[0]
 
     @property
     def warped_image(self) -> sitk.Image:
@@ -99,7 +99,21 @@ class Propagation:
     ncc_after: np.ndarray
 
 
-def as_mask(mask: Image2D, shape: Sequence[int]) -> np.ndarray:
+def as_mask(mask: Image2D, shape: Sequence[int], image: sitk.Image | None = None) -> np.ndarray:
+    """A structure drawn on an image of ``shape``, bool (H, W).
+
+    Args:
+        mask: of the image's size; a file lies where it says, see :func:`transforms.grids.on_slices`.
+        shape: (H, W) of the image.
+        image: on which it was drawn, for its place in space where it has one, (W, H, 1).
+
+    Raises:
+        FileNotFoundError: when it is a file that does not exist.
+        InputError: when it is of another size, lies elsewhere, or has more than one value except 0.
+    """
+    if isinstance(mask, str | Path):
+        grid = image if image is not None and image.GetDimension() == 3 else None
+        return read_mask(mask, tuple(shape), grid) != 0
     array = pixels(as_image(mask, "mask"))
     if array.shape != tuple(shape):
         raise InputError(

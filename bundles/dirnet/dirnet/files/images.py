@@ -1,22 +1,24 @@
-"""What a caller may hand in as an image: array, tensor, MONAI's ``MetaTensor``, SimpleITK image or file."""
+"""What a caller may hand in as an image: array, tensor, MONAI's ``MetaTensor``, image of SimpleITK or nibabel, file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from monai.data import MetaTensor
 from torch import Tensor
 
+from transforms.grids import LONGEST_PIXEL, check_place
 from transforms.pair_files import read_slice
 
 from ..errors import InputError
 
-__all__ = ["Image2D", "as_image", "pixels"]
+__all__ = ["Image2D", "as_array", "as_image", "pixels"]
 
-Image2D = np.ndarray | Tensor | sitk.Image | str | Path
+Image2D = np.ndarray | Tensor | sitk.Image | nib.spatialimages.SpatialImage | str | Path
 
 
 def as_image(image: Image2D, name: str = "image") -> sitk.Image:
@@ -24,13 +26,15 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
 
     Args:
         image: an array or tensor (H, W) or with axes of one before it, with pixels of 1 mm; a ``MetaTensor`` of that
-            shape, placed by its affine (RAS, as MONAI has it); a SimpleITK image; or a DICOM, NIfTI or PNG file. The
-            first of the two axes is the result's second, as ``sitk.GetImageFromArray`` has it, wherever it points.
+            shape or an image of nibabel (x, y[, 1]), placed by its affine (RAS, as both have it); a SimpleITK image;
+            or a DICOM, NIfTI or PNG file. The first of the two axes is the result's second, as
+            ``sitk.GetImageFromArray`` has it, wherever it points.
         name: of the image, in errors.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when it is no single grey slice, or holds values that are not finite.
+        InputError: when it is no single grey slice, holds other than finite real numbers, or has a spacing or a place
+            that is not finite.
     """
     if isinstance(image, str | Path):
         return read_slice(image)
@@ -38,10 +42,15 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
         size = image.GetSize()
         if image.GetNumberOfComponentsPerPixel() != 1 or len(size) not in (2, 3) or size[2:] not in ((), (1,)):
             raise InputError(f"{name}: expected one grey slice, found a SimpleITK image of size {size} (x, y, ...)")
-        _check_finite(sitk.GetArrayViewFromImage(image), name)
+        check_place(image, name)
+        as_array(sitk.GetArrayViewFromImage(image), name)
         return image
-    array = _array(image)
+    affine = None
+    if isinstance(image, nib.spatialimages.SpatialImage):
+        image, affine = MetaTensor(as_array(image.dataobj, name), affine=image.affine), image.affine
+    array = as_array(image, name)
     if isinstance(image, MetaTensor):
+        affine = image.affine.cpu().numpy()
         if array.ndim == 4 and array.shape[0] == 1:
             array = array[0]  # the channel
         if array.ndim == 3 and array.shape[-1] == 1:
@@ -52,11 +61,38 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
         array = array[0]
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name}: expected one slice (H, W), found an array of {np.shape(image)}")
-    _check_finite(array, name)
-    array = array.astype(np.float32)
-    return (
-        _placed(array, image.affine.cpu().numpy()) if isinstance(image, MetaTensor) else sitk.GetImageFromArray(array)
-    )
+    return sitk.GetImageFromArray(array) if affine is None else _placed(array, affine, name)
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Finite real numbers as a float32 array of their shape.
+
+    Args:
+        values: an array, a tensor, or what NumPy makes an array of.
+        name: what they are called in errors.
+
+    Raises:
+        InputError: when they are of another kind, such as sparse, complex, dates or texts; of rows that differ in
+            length; not finite; or too large for float32.
+    """
+    expected = f"{name}: expected an array of real numbers"
+    try:
+        if isinstance(values, Tensor):
+            values = values.detach().cpu()
+            array = (values.float() if values.is_floating_point() else values).numpy()  # NumPy has no bfloat16
+        else:
+            array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError, OSError, EOFError) as error:  # ragged, sparse, a file cut short
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{expected}, found {type(values).__name__}: {reason}") from error
+    if array.dtype.kind not in "biuf" or np.ma.is_masked(values):
+        kind = type(values).__name__ if array.dtype == object else f"values of type {array.dtype}"
+        raise InputError(f"{expected}, found {kind}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise InputError(f"{name}: holds values that are not finite")
+    return array
 
 
 def pixels(image: sitk.Image) -> np.ndarray:
@@ -64,18 +100,12 @@ def pixels(image: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(image).astype(np.float32).reshape(image.GetSize()[1::-1])
 
 
-def _array(image: Any) -> np.ndarray:
-    return image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
-
-
-def _check_finite(array: np.ndarray, name: str) -> None:
-    if not np.isfinite(array).all():
-        raise InputError(f"{name}: holds values that are not finite")
-
-
-def _placed(array: np.ndarray, affine: np.ndarray) -> sitk.Image:
+def _placed(array: np.ndarray, affine: np.ndarray, name: str) -> sitk.Image:
     """An array whose two axes an affine (index to RAS mm, 3x3 or 4x4) places, as a SimpleITK image (LPS)."""
     dims = len(affine) - 1
+    lengths = np.linalg.norm(affine[:dims, :dims], axis=0)
+    if not (np.isfinite(affine).all() and (lengths > 0).all() and (lengths <= LONGEST_PIXEL).all()):
+        raise InputError(f"{name}: expected an affine of finite numbers with pixels above 0 mm, found {lengths} mm")
     lps = np.diag([-1.0, -1.0, 1.0][:dims])
     steps, origin = lps @ affine[:dims, :dims], lps @ affine[:dims, dims]
     steps = steps[:, [1, 0, *range(2, dims)]]  # SimpleITK's x runs along the array's second axis
@@ -84,4 +114,5 @@ def _placed(array: np.ndarray, affine: np.ndarray) -> sitk.Image:
     placed.SetSpacing(spacing.tolist())
     placed.SetDirection((steps / spacing).ravel().tolist())
     placed.SetOrigin(origin.tolist())
+    check_place(placed, name)
     return placed

@@ -18,6 +18,10 @@ import numpy as np
 import SimpleITK as sitk
 from torch import Tensor
 
+from transforms.cine import check_file
+from transforms.grids import check_place
+from transforms.nifti_files import check_nifti, is_nifti
+
 from ..errors import InputError
 from .aside import incomplete, write_aside
 from .itk import ddf_from_image, displacement_image, is_slice
@@ -99,10 +103,23 @@ def _length(path: Path) -> int:
 def read_displacement(path: str | Path, moving: sitk.Image | None = None) -> np.ndarray:
     """Read a displacement field file, by :func:`write_displacement` or another program, as a DDF in pixels.
 
-    ``moving``, result and errors as in :func:`ddf_from_image`, with the path named; SimpleITK's RuntimeError
-    when the file is missing or not an image.
+    ``moving`` and result as in :func:`ddf_from_image`.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: as :func:`ddf_from_image`, or when the file cannot be read, not whole, or holds a displacement that
+            is not finite; names the file.
     """
-    image = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
+    check_file(path)
+    if is_nifti(path):
+        check_nifti(path)  # ITK fills up what is missing, and ends the process on colours
+    try:
+        image = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read as a field: {str(error).strip().splitlines()[-1]}") from error
+    check_place(image, path)
+    if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
+        raise InputError(f"{path}: holds displacements that are not finite")
     if image.HasMetaDataKey("ITK_FileNotes") and image.GetMetaData("ITK_FileNotes") == _NOTE_SLICE:
         image = image[:, :, :1]
     try:

@@ -1,0 +1,63 @@
+"""Which value of a label image is which structure."""
+
+import numpy as np
+import pytest
+
+from transforms.errors import InputError
+from transforms.structures import from_labels, from_segments, parse_labels
+
+ACDC = np.uint8([[0, 1, 2, 3], [0, 1, 2, 3]])  # 1 right ventricle, 2 myocardium, 3 lumen
+
+
+@pytest.mark.parametrize("labels", ["acdc", "lumen=3,myocardium=2,rv=1", {"rv": 1, "lumen": 3, "myocardium": 2}])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_values_become_structures(labels, kind):
+    masks = from_labels(ACDC.astype(kind), labels, "a.nii")
+    assert list(masks) == ["lumen", "epicardium", "rv"]
+    np.testing.assert_array_equal(masks["lumen"], ACDC == 3)
+    np.testing.assert_array_equal(masks["epicardium"], ACDC >= 2)
+    np.testing.assert_array_equal(masks["rv"], ACDC == 1)
+
+
+def test_presets_differ_in_their_order():
+    np.testing.assert_array_equal(from_labels(ACDC, "mnms", "a.nii")["lumen"], ACDC == 1)
+    np.testing.assert_array_equal(from_labels(ACDC, "mnms", "a.nii")["rv"], ACDC == 3)
+
+
+def test_one_value_is_the_lumen_and_what_is_not_drawn_is_absent():
+    masks = from_labels(np.int16([0, 7, 7]), None, "a.nii")
+    assert {name: mask.tolist() for name, mask in masks.items()} == {"lumen": [False, True, True]}
+    assert list(from_labels(np.int16([0, 3, 1]), "acdc", "a.nii")) == ["lumen", "rv"]
+
+
+def test_segments_may_overlap():
+    whole, inner = np.array([True, True, False]), np.array([True, False, False])
+    masks = from_segments({1: whole, 2: inner}, "lumen=2,epicardium=1", "a.dcm")
+    np.testing.assert_array_equal(masks["epicardium"], whole)
+    np.testing.assert_array_equal(masks["lumen"], inner)
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "message"),
+    [
+        (ACDC, None, r"found 0 and 1 \(RV\), 2, 3: which is the lumen\? --labels lumen=VALUE, or acdc, or mnms"),
+        (ACDC, "lumen=4", r"nothing has the lumen's value, 4; it holds 1 \(RV\), 2, 3"),
+        (ACDC / 2, "acdc", "expected whole numbers as labels, found 0.5, 1, 1.5"),
+        (np.linspace(0, 1, 50), None, r"found 0 and 0\.0204.*, \.\.\.: which is the lumen"),
+    ],
+)
+def test_what_is_not_known_is_asked_for(image, labels, message):
+    with pytest.raises(InputError, match=rf"^a\.nii: .*{message}"):
+        from_labels(image, labels, "a.nii", {1: "RV"})
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        *("", "ACDC", "lumen", "lumen=", "lumen=x", "lumen=-1", "lumen=0", "lumen=1,rv=1", "heart=1", "rv=1"),
+        *("lumen=1,lumen=2", "lumen=1,myocardium=2,epicardium=3", {"lumen": 0}, {"lumen": "3"}, {"lumen": True}),
+    ],
+)
+def test_labels_that_are_none(labels):
+    with pytest.raises(InputError, match="labels: expected acdc, mnms, or values such as lumen=3,myocardium=2,rv=1"):
+        parse_labels(labels)
