@@ -34,7 +34,7 @@ PATHS = dict(modules())
 def imported(name, path, everywhere):
     """What a module imports: at module level, or everywhere but for type checkers alone."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    nodes = list(ast.parse(path.read_text()).body)
+    nodes = list(ast.parse(path.read_text(encoding="utf-8")).body)
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):

@@ -167,7 +167,7 @@ def test_phantom_records(phantom_dir):
         ]
         assert set(record["lumen"]) == {phantom.ed, phantom.es}
         assert set(record["epicardium"]) == {phantom.ed}
-        cine = LoadCined()(record)
+        cine = LoadCined(structures=("lumen", "epicardium"))(record)
         assert cine["spacing"] == pytest.approx(phantom.spacing)
         for structure in ("lumen", "epicardium"):
             for phase, mask in cine[structure].items():
