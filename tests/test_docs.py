@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from transforms.cine_files import read_cine_stack
@@ -40,3 +41,64 @@ def test_the_links_of_the_pages_lead_somewhere():
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def table_rows(page: Path) -> dict[str, list[str]]:
+    """The rows of a page's tables: cells by the text of the first one, without bold."""
+    rows = {}
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("| "):
+            name, *cells = [cell.strip().replace("**", "") for cell in line.strip().strip("|").split("|")]
+            rows.setdefault(name, cells)
+    return rows
+
+
+def measured(method: str, split: str, *columns: str) -> list[str]:
+    """What the experiment found, as its table prints it."""
+    found = pd.read_csv(DOCS / "results" / "table1" / "table1.csv").set_index(["method", "split"]).loc[(method, split)]
+    digits = {"dice": 3, "hd95": 2, "hd95_pooled": 2, "mad": 2, "folded_percent": 4}
+    return [
+        f"{found[f'{name}_mean']:.{digits[name]}f} ± {found[f'{name}_sd']:.{digits[name]}f}" for name in columns
+    ] + [f"{found['milliseconds_median']:.1f}"]
+
+
+@pytest.mark.parametrize(
+    "row, method",
+    [
+        ("no registration", "before"),
+        ("elastix, as in the paper", "elastix"),
+        ("elastix, tuned", "elastix_tuned"),
+        ("this network", "fine"),
+    ],
+)
+def test_the_rows_of_the_readme_are_those_of_the_experiment(row, method):
+    *scores, folded, time = table_rows(ROOT / "README.md")[row]
+    expected = measured(method, "test", "dice", "hd95", "mad", "folded_percent")
+    assert scores == expected[:3]
+    assert folded == expected[3].split(" ± ")[0]
+    assert time == ("" if method == "before" else expected[4])
+
+
+@pytest.mark.parametrize(
+    "row, method, split",
+    [
+        ("test split, 264 registrations of 15 patients, none", "before", "test"),
+        ("test split, this network", "fine", "test"),
+        ("validation split, 244 of 248 of 14 patients, none", "before", "validation"),
+        ("validation split, this network", "fine", "validation"),
+    ],
+)
+def test_the_scores_of_the_model_card_are_those_of_the_experiment(row, method, split):
+    columns = ["dice", "hd95", "hd95_pooled", "mad", "folded_percent"]
+    assert table_rows(DOCS / "README.md")[row] == measured(method, split, *columns)[:5]
+
+
+def test_the_groups_of_the_model_card_are_those_of_the_experiment():
+    found = pd.read_csv(DOCS / "results" / "table1" / "registrations.csv")
+    found = found[(found["method"] == "fine") & (found["split"] == "test")]
+    assert found["pathology"].nunique() == 4
+    for group, of_group in found.groupby("pathology"):
+        mean, sd = of_group.mean(numeric_only=True), of_group.std(numeric_only=True, ddof=0)
+        expected = [str(len(of_group)), f"{mean['dice_before']:.3f}", f"{mean['dice']:.3f} ± {sd['dice']:.3f}"]
+        expected += [f"{mean[name]:.2f} ± {sd[name]:.2f}" for name in ["hd95", "mad"]]
+        assert table_rows(DOCS / "README.md")[group] == expected
