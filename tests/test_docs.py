@@ -16,7 +16,7 @@ DOCS = ROOT / "bundles" / "dirnet" / "docs"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("page", [DOCS / "register.md", DOCS / "itk.md", DOCS / "train.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "register.md", DOCS / "itk.md", DOCS / "train.md"], ids=lambda path: path.name)
 def test_the_python_of_a_page_runs(page, phantom_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cines").mkdir()
@@ -63,7 +63,7 @@ def measured(method: str, split: str, *columns: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "row, method",
+    ("row", "method"),
     [
         ("no registration", "before"),
         ("elastix, as in the paper", "elastix"),
@@ -80,7 +80,7 @@ def test_the_rows_of_the_readme_are_those_of_the_experiment(row, method):
 
 
 @pytest.mark.parametrize(
-    "row, method, split",
+    ("row", "method", "split"),
     [
         ("test split, 264 registrations of 15 patients, none", "before", "test"),
         ("test split, this network", "fine", "test"),
