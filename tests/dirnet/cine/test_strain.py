@@ -200,3 +200,4 @@ def test_shipped_network_on_phantoms():
     circumferential, radial = np.abs(errors).T
     assert circumferential.mean() < 1.5
     assert radial.mean() < 10
+    assert 20 < radial.max() < 24
