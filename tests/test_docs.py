@@ -68,7 +68,7 @@ def measured(method: str, split: str, *columns: str) -> list[str]:
         ("no registration", "before"),
         ("elastix, as in the paper", "elastix"),
         ("elastix, tuned", "elastix_tuned"),
-        ("this network", "fine"),
+        ("`unsupervised`", "fine"),
     ],
 )
 def test_the_rows_of_the_readme_are_those_of_the_experiment(row, method):
