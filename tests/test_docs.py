@@ -13,10 +13,11 @@ from transforms.cine_files import read_cine_stack
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "bundles" / "dirnet" / "docs"
+PAGES = [ROOT / "README.md", DOCS / "register.md", DOCS / "itk.md", DOCS / "train.md"]  # whose Python is run
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "register.md", DOCS / "itk.md", DOCS / "train.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_the_python_of_a_page_runs(page, phantom_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cines").mkdir()

@@ -21,8 +21,8 @@ What it cannot mean:
   what the network's smoothness makes of it. The mean circumferential strain around the ring depends on it least.
 - Inside the wall a cine shows next to no structure: radial strain is the motion of the two borders, if both were
   matched, and interpolation between; regional values of either strain are no measurement. On this project's phantom,
-  ED to ES (12 slices), the shipped `unsupervised` network missed the true circumferential strain of −19 % by 1 point on average, and
-  the true radial strain of 28 % by 8, at worst by 23.5; a coarser one found half of it.
+  ED to ES (12 slices), the shipped `unsupervised` network missed the true circumferential strain of −19 % by 1 point
+  on average, and the true radial strain of 28 % by 8, at worst by 23.5; a coarser one found half of it.
 - Numbers of different programs, and of tagging, are not interchangeable. See Pedrizzetti et al., "Principles of
   cardiovascular magnetic resonance feature tracking ...", JCMR 2016, doi:10.1186/s12968-016-0269-7.
 """
