@@ -134,11 +134,12 @@ def _stack(series: Series) -> CineStack:
     pixels = read_pixels([frame for frames in series.slices for frame in frames])
     firsts = [frames[0] for frames in series.slices]
     gaps = slice_gaps(firsts)
+    row, column = firsts[0].sure("PixelSpacing")
     classic = all(len(frame.headers) == 1 for frame in pixels)
     return CineStack(
         np.stack([[pixels[frame] for frame in frames] for frames in series.slices]),
         [slice_grid(frame.header, frame.path) for frame in firsts],
-        firsts[0].numbers("PixelSpacing"),
+        (row, column),
         float(gaps.mean()) if len(gaps) else slice_distance(firsts[0].header, firsts[0].path),
         trigger_times(series.slices[0]),
         [[frame.path for frame in frames] for frames in series.slices] if classic else [],

@@ -136,7 +136,8 @@ def pixel_spacing(headers: list[Dataset], path: str | Path) -> tuple[float, floa
     found = {numbers(header, "PixelSpacing", path) for header in headers}
     if len(found) > 1:
         raise InputError(f"{path}: PixelSpacing differs between its frames")
-    return found.pop()
+    spacing = found.pop()
+    return None if spacing is None else (spacing[0], spacing[1])
 
 
 def frame_headers(dataset: Dataset, path: str | Path) -> list[Dataset]:
@@ -232,9 +233,11 @@ def _check_inflated(path: str | Path) -> None:
 
 def _count(header: Dataset, keyword: str, path: str | Path, default: int | None = None) -> int:
     found = numbers(header, keyword, path)
-    if found is None and default is None:
+    if found is not None:
+        return int(found[0])
+    if default is None:
         raise InputError(f"{path}: lacks {keyword}, which an image has")
-    return default if found is None else int(found[0])
+    return default
 
 
 def _flatten(item: Dataset, into: Dataset) -> Dataset:

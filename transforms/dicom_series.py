@@ -64,6 +64,13 @@ class Frame:
             self._known[keyword] = numbers(self.header, keyword, self.path)
         return self._known[keyword]
 
+    def sure(self, keyword: str) -> tuple[float, ...]:
+        """The numbers of an attribute that a frame of a cine has."""
+        found = self.numbers(keyword)
+        if found is None:
+            raise InputError(f"{self.name}: a frame of a cine needs {keyword}")
+        return found
+
     def text(self, keyword: str) -> str:
         """The text of an attribute; of several values, with backslashes between; empty where absent."""
         with named_errors(self.path):
@@ -277,7 +284,8 @@ def as_series(frames: list[Frame], trouble: Mapping[Path, str] | None = None) ->
         frames: of one series.
         trouble: by folder, why its series cannot be read.
     """
-    first, notes = frames[0], []
+    first = frames[0]
+    notes: list[str] = []
     damaged = next((trouble[frame.path.parent] for frame in frames if trouble and frame.path.parent in trouble), None)
     try:
         if damaged:
@@ -295,11 +303,12 @@ def _stacks(found: list[Series]) -> list[Series]:
     for one in found:
         if len(one.slices) == 1:
             frame = one.slices[0][0]
-            direction = np.round(frame.numbers("ImageOrientationPatient"), 2) + 0.0
-            size = (len(one.slices[0]), *frame.numbers("Rows"), *frame.numbers("Columns"))
+            direction = np.round(frame.sure("ImageOrientationPatient"), 2) + 0.0
+            size = (len(one.slices[0]), *frame.sure("Rows"), *frame.sure("Columns"))
             place = [frame.text(name) for name in ("StudyInstanceUID", "FrameOfReferenceUID")]
-            groups[(*place, *direction, *np.round(frame.numbers("PixelSpacing"), 3), *size)].append(one)
-    stacks, used = [], set()
+            groups[(*place, *direction, *np.round(frame.sure("PixelSpacing"), 3), *size)].append(one)
+    stacks: list[Series] = []
+    used: set[int] = set()
     for group in groups.values():
         if len(group) < 2:
             continue
@@ -372,7 +381,7 @@ def slice_gaps(slices: Sequence[Frame]) -> np.ndarray:
     if len(slices) == 1:
         return np.zeros(0)
     normal = _normal(slices[0])
-    corners = np.array([frame.numbers("ImagePositionPatient") for frame in slices])
+    corners = np.array([frame.sure("ImagePositionPatient") for frame in slices])
     steps = np.diff(corners, axis=0)
     gaps = steps @ normal
     aside = np.linalg.norm(steps - gaps[:, None] * normal, axis=1)
@@ -380,7 +389,7 @@ def slice_gaps(slices: Sequence[Frame]) -> np.ndarray:
     trouble = ""
     if np.ptp(gaps) > 0.05 * gaps.mean():
         trouble = "Is a slice missing?"
-    elif aside.max() > 0.5 * min(slices[0].numbers("PixelSpacing")):
+    elif aside.max() > 0.5 * min(slices[0].sure("PixelSpacing")):
         worst = int(np.argmax(aside))
         trouble = f"and {aside[worst]:.2f} mm aside"
     if trouble:
@@ -399,7 +408,7 @@ def _folder(frames: Sequence[Frame]) -> str:
 
 
 def _normal(frame: Frame) -> np.ndarray:
-    return np.cross(*np.reshape(frame.numbers("ImageOrientationPatient"), (2, 3)))
+    return np.cross(*np.reshape(frame.sure("ImageOrientationPatient"), (2, 3)))
 
 
 def _without_copies(frames: Sequence[Frame], notes: list[str]) -> list[Frame]:
@@ -409,7 +418,7 @@ def _without_copies(frames: Sequence[Frame], notes: list[str]) -> list[Frame]:
         pixels = frame.dataset.get_item("PixelData")  # absent where the headers alone were read
         same = frame.text("SOPInstanceUID") if pixels is None else pixels.value
         said = (value_of(frame) for value_of, _ in ORDERS.values())
-        original = seen.setdefault((same, frame.index, frame.numbers("ImagePositionPatient"), *said), frame)
+        original = seen.setdefault((same, frame.index, frame.sure("ImagePositionPatient"), *said), frame)
         if original is not frame:
             copies.append((frame, original))
     if copies:
@@ -452,7 +461,7 @@ def _check_alike(frames: Sequence[Frame]) -> None:
     first = frames[0]
     for frame in frames:
         for name in ("ImageOrientationPatient", "PixelSpacing"):
-            if not np.allclose(frame.numbers(name), first.numbers(name), atol=1e-3):
+            if not np.allclose(frame.sure(name), first.sure(name), atol=1e-3):
                 raise InputError(
                     f"{frame.name}: {name} differs from that of {first.name}; expected parallel slices of one "
                     "pixel size"
@@ -465,20 +474,20 @@ def _check_alike(frames: Sequence[Frame]) -> None:
 
 
 def _size(frame: Frame) -> str:
-    return " x ".join(f"{frame.numbers(name)[0]:g}" for name in ("Rows", "Columns"))
+    return " x ".join(f"{frame.sure(name)[0]:g}" for name in ("Rows", "Columns"))
 
 
 def _by_place(frames: Sequence[Frame]) -> list[list[Frame]]:
     """Frames by slice, the slices by their place along the normal."""
     normal = _normal(frames[0])
-    places = np.array([normal @ frame.numbers("ImagePositionPatient") for frame in frames])
+    places = np.array([normal @ frame.sure("ImagePositionPatient") for frame in frames])
     order = np.argsort(places, kind="stable")
     cuts = np.flatnonzero(np.diff(places[order]) > SAME_PLACE) + 1
     slices = [[frames[index] for index in part] for part in np.split(order, cuts)]
     for part in slices:
         for frame in part:
-            shift = np.subtract(frame.numbers("ImagePositionPatient"), part[0].numbers("ImagePositionPatient"))
-            if np.linalg.norm(shift) > 0.5 * min(frame.numbers("PixelSpacing")):
+            shift = np.subtract(frame.sure("ImagePositionPatient"), part[0].sure("ImagePositionPatient"))
+            if np.linalg.norm(shift) > 0.5 * min(frame.sure("PixelSpacing")):
                 raise InputError(
                     f"{frame.name}: lies {np.linalg.norm(shift):.2f} mm aside from {part[0].name}, in the same plane: "
                     "no frames of one cine"
@@ -505,7 +514,7 @@ def _position(frame: Frame) -> float | None:
 
 def _percentage(frame: Frame) -> float | None:
     found = frame.numbers("NominalPercentageOfCardiacPhase")
-    return found and found[0]
+    return None if found is None else found[0]
 
 
 def _clock(*keywords: str) -> Callable[[Frame], float | None]:
@@ -526,7 +535,7 @@ def _instance(frame: Frame) -> float | None:
     found = frame.numbers("InstanceNumber")
     if len(frame.headers) > 1:  # of all frames of the file one; they are stored in some order
         return (found[0] if found else 0) * 1e6 + frame.index
-    return found and found[0]
+    return None if found is None else found[0]
 
 
 def trigger_times(frames: Sequence[Frame]) -> np.ndarray | None:
@@ -534,8 +543,9 @@ def trigger_times(frames: Sequence[Frame]) -> np.ndarray | None:
 
     Times that run on over the slices of a series are taken from the slice's first frame.
     """
-    times = [_trigger(frame) for frame in frames]
-    if None in times or (np.diff(times) <= 0).any():
+    known = [_trigger(frame) for frame in frames]
+    times = [time for time in known if time is not None]
+    if len(times) < len(known) or (np.diff(times) <= 0).any():
         return None
     return np.array(times) - (times[0] if times[0] > times[-1] - times[0] else 0)
 
@@ -592,7 +602,7 @@ def _in_time(slices: list[list[Frame]], notes: list[str]) -> list[list[Frame]]:
             f"expected one of {', '.join(ORDERS)} to differ between them"
         )
     if chosen == "TriggerTime":
-        span = max(_trigger(part[-1]) - _trigger(part[0]) for part in ordered)
+        span = max((_trigger(part[-1]) or 0) - (_trigger(part[0]) or 0) for part in ordered)
         if span > LONGEST_BEAT:
             notes.append(f"{_folder(slices[0])}: TriggerTime runs over {span:g} ms, longer than a beat of the heart")
     return ordered

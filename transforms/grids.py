@@ -38,13 +38,14 @@ def slice_grid(header: pydicom.Dataset, path: str | Path) -> sitk.Image:
             vectors at right angles; names file and attribute.
     """
     needed = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
-    found = {name: numbers(header, name, path) for name in needed}
-    if missing := [name for name, values in found.items() if values is None]:
+    known = {name: numbers(header, name, path) for name in needed}
+    found = {name: values for name, values in known.items() if values is not None}
+    if missing := [name for name in needed if name not in found]:
         raise InputError(f"{path}: has no place in space: lacks {', '.join(missing)}")
     (rows,), (columns,) = found["Rows"], found["Columns"]
     if rows * columns > MAX_PIXELS:
         raise InputError(f"{path}: Rows x Columns = {rows:g} x {columns:g}; a slice may have {MAX_PIXELS} pixels")
-    row, column = np.reshape(found["ImageOrientationPatient"], (2, 3))
+    row, column = np.array(found["ImageOrientationPatient"][:3]), np.array(found["ImageOrientationPatient"][3:])
     if not np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=0.01):
         raise InputError(f"{path}: ImageOrientationPatient is no pair of unit vectors at right angles")
     down, across = found["PixelSpacing"]
