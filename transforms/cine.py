@@ -15,7 +15,17 @@ import torch
 from monai.transforms import Transform
 from PIL import Image, ImageDraw
 
-from .dicom import MAX_PIXELS, BoundedFile, dicom_pixels, is_dicom, named_errors, pixel_spacing, read_dicom
+from .dicom import (
+    MAX_PIXELS,
+    BoundedFile,
+    dicom_pixels,
+    frame_headers,
+    is_dicom,
+    named_errors,
+    numbers,
+    pixel_spacing,
+    read_dicom,
+)
 from .dicom_series import arrange, dicom_frames
 from .errors import InputError
 from .grids import on_slices, slice_grid
@@ -170,8 +180,9 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
         raise InputError(f"{path}: expected one slice, at one time or several, found an array of {array.shape}")
     if spacing is not None and not (min(spacing) > 0 and np.isfinite(spacing).all()):
         raise InputError(f"{path}: expected a pixel spacing above 0, found {spacing[0]:g} x {spacing[1]:g} mm")
+    array = array.astype(np.float32, copy=False)
     _check_finite(path, array)
-    return array.astype(np.float32, copy=False), spacing
+    return array, spacing
 
 
 def _check_finite(path: Path, array: np.ndarray) -> None:
@@ -282,9 +293,9 @@ def read_grid(path: str | Path) -> sitk.Image | None:
         return nifti_grid(path)
     if not is_dicom(path):
         return None
-    header = read_dicom(path, pixels=False)
-    places = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
-    return slice_grid(header, path) if all(header.get(name) for name in places) else None
+    header = frame_headers(read_dicom(path, pixels=False), path)[0]
+    places = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    return slice_grid(header, path) if all(numbers(header, name, path) for name in places) else None
 
 
 def one_structure(mask: np.ndarray, name: str | Path) -> np.ndarray:

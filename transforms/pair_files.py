@@ -92,7 +92,7 @@ def read_slice(path: str | Path) -> sitk.Image:
     """A grey image file of one slice with its geometry: size (W, H), or (W, H, 1) with its place in space.
 
     DICOM and pictures are read as :func:`transforms.cine.read_image` does; a DICOM file that does not say where it
-    lies has no place. NIfTI, MetaImage and NRRD are SimpleITK's.
+    lies has no place.
 
     Raises:
         FileNotFoundError: when there is no such file.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from pydicom.misc import is_dicom
 from pydicom.uid import SegmentationStorage
 
+from .dicom import is_dicom, named_errors, read_dicom
 from .errors import InputError
 from .grids import check_edges, on_grid, slice_grid
 from .nifti_files import MOST_DATA, MOST_DATA_PER_BYTE
@@ -31,20 +30,8 @@ def is_segmentation(path: str | Path) -> bool:
     """Whether a file is a DICOM Segmentation or Label Map Segmentation."""
     if not is_dicom(path):
         return False
-    with _named(path):
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-        return header.get("SOPClassUID") in (SegmentationStorage, LABEL_MAP_STORAGE)
-
-
-@contextmanager
-def _named(path: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except Exception as error:  # pydicom has its own errors for damaged elements and pixels
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read as DICOM: {type(error).__name__}: {reason}") from error
+    with named_errors(path):
+        return read_dicom(path, pixels=False).get("SOPClassUID") in (SegmentationStorage, LABEL_MAP_STORAGE)
 
 
 def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.ndarray], dict[int, str]]:
@@ -147,21 +134,21 @@ def _check_used(path: str | Path, drawn: int, used: int) -> None:
 
 def _read(path: str | Path) -> tuple[pydicom.Dataset, list[tuple[pydicom.Dataset, np.ndarray, int]]]:
     """The object, and of each of its frames and segments the description, what is marked, bool, and the number."""
-    with _named(path):
-        found = pydicom.dcmread(path)
+    with named_errors(path):
+        found = read_dicom(path)
         found.walk(lambda dataset, element: element.value)  # pydicom converts them as they are asked for
         groups = found.get("PerFrameFunctionalGroupsSequence") or []
-        _check_length(found, len(groups))
+        _check_length(path, found, len(groups))
         pixels = found.pixel_array.reshape(-1, found.Rows, found.Columns)
-        return found, list(_marked(found, groups, pixels))
+        return found, list(_marked(path, found, groups, pixels))
 
 
 def _marked(
-    found: pydicom.Dataset, groups: Sequence[pydicom.Dataset], pixels: np.ndarray
+    path: str | Path, found: pydicom.Dataset, groups: Sequence[pydicom.Dataset], pixels: np.ndarray
 ) -> Iterator[tuple[pydicom.Dataset, np.ndarray, int]]:
     kind = found.get("SegmentationType")
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
-        raise InputError(f"expected a segmentation BINARY, FRACTIONAL or LABELMAP, found {kind}")
+        raise InputError(f"{path}: expected a segmentation BINARY, FRACTIONAL or LABELMAP, found {kind}")
     shared = (found.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     for item, frame in zip(groups, pixels, strict=True):
         if kind == "LABELMAP":
@@ -172,15 +159,15 @@ def _marked(
         yield item, frame >= least, int(segment.ReferencedSegmentNumber)
 
 
-def _check_length(found: pydicom.Dataset, described: int) -> None:
+def _check_length(path: str | Path, found: pydicom.Dataset, described: int) -> None:
     """Before memory is taken on the header's word."""
     frames = int(found.get("NumberOfFrames") or 1)
     if frames != described:
-        raise InputError(f"expected {frames} frames to be described, found {described}")
+        raise InputError(f"{path}: expected {frames} frames to be described, found {described}")
     claimed, held = -(-frames * found.Rows * found.Columns * found.BitsAllocated // 8), len(found.PixelData)
     compressed = found.file_meta.TransferSyntaxUID.is_compressed
     if claimed > (max(MOST_DATA, MOST_DATA_PER_BYTE * held) if compressed else held):
-        raise InputError(f"truncated: its header says {claimed} bytes of pixels, the file holds {held}")
+        raise InputError(f"{path}: truncated: its header says {claimed} bytes of pixels, the file holds {held}")
 
 
 def _instances(cine: CineStack) -> dict[str, tuple[int, int]]:
