@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import sys
 from pathlib import Path
@@ -27,6 +28,17 @@ Weights = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
+
+
+@app.callback()
+def options(
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Cores to compute with; by default all that are free to it.")
+    ] = None,
+) -> None:
+    if threads is not None:  # torch and ITK read them when they load
+        os.environ["OMP_NUM_THREADS"] = os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
+
 
 CAVEATS = {"peak_radial_strain_percent": "much less sure than circumferential"}
 

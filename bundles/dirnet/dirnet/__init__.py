@@ -14,13 +14,19 @@ and DICOM), ``dirnet.training`` (what the configs name), ``dirnet.speed`` (what 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+from .speed.threads import prepare
 
 if TYPE_CHECKING:
     from .errors import InputError
     from .nets.networks import DIRNet
     from .registrar import Registrar
     from .registration import Propagation, Registration
+
+if "torch" not in sys.modules:  # it reads the environment when it loads
+    prepare()
 
 __all__ = ["DIRNet", "InputError", "Propagation", "Registrar", "Registration"]
 
