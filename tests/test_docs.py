@@ -103,3 +103,27 @@ def test_the_groups_of_the_model_card_are_those_of_the_experiment():
         expected = [str(len(of_group)), f"{mean['dice_before']:.3f}", f"{mean['dice']:.3f} ± {sd['dice']:.3f}"]
         expected += [f"{mean[name]:.2f} ± {sd[name]:.2f}" for name in ["hd95", "mad"]]
         assert table_rows(DOCS / "README.md")[group] == expected
+
+
+def test_the_scores_of_contours_are_those_of_its_evaluation():
+    found = pd.read_csv(DOCS / "results" / "contours" / "registrations.csv")
+    fractions = pd.read_csv(DOCS / "results" / "contours" / "ejection_fractions.csv")
+    digits = {"dice": 3, "hd95": 2, "hd95_pooled": 2, "mad": 2}
+
+    def cells(rows: pd.DataFrame, *columns: str) -> list[str]:
+        scores = [(rows[f"{name}_after"], digits[name]) for name in columns]
+        return [f"{score.mean():.{places}f} ± {score.std(ddof=0):.{places}f}" for score, places in scores]
+
+    assert len(found) == 264
+    assert table_rows(ROOT / "README.md")["`contours`, the default"][:3] == cells(found, "dice", "hd95", "mad")
+    card = table_rows(DOCS / "README.md")
+    assert card["test split, `contours`"][:4] == cells(found, "dice", "hd95", "hd95_pooled", "mad")
+    text = (DOCS / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("| `contours`, group, test split |") :]
+    for group, of_group in found.groupby("pathology"):
+        expected = [str(group), str(len(of_group)), *cells(of_group, "dice", "hd95", "mad")]
+        assert f"| {' | '.join(expected)} |" in section
+    error = fractions["difference"]
+    expected = f"bias {error.mean():+.1f} points, SD {error.std():.1f}, mean absolute error {error.abs().mean():.1f}"
+    assert expected in text
+    assert f"by {error.abs().mean():.1f} points on average (bias" in (ROOT / "README.md").read_text(encoding="utf-8")
