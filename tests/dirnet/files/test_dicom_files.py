@@ -351,7 +351,7 @@ def test_unusual_sources(tmp_path, frames, caplog):
         ({"PixelSpacing": None}, "lacks PixelSpacing"),
         ({"PixelSpacing": ""}, "lacks PixelSpacing"),
         ({"PixelSpacing": "1.5"}, "PixelSpacing to have 2 values, found 1"),
-        ({"PixelSpacing": ["0", "1.5"]}, "PixelSpacing above 0, found 0 x 1.5 mm"),
+        ({"PixelSpacing": ["0", "1.5"]}, "PixelSpacing is 0.1.5; expected 2 numbers from 0.001"),
         ({"ImagePositionPatient": None}, "lacks ImagePositionPatient"),
         ({"ImageOrientationPatient": ["1", "0", "0", "1", "0", "0"]}, "right angles"),
         ({"SOPInstanceUID": ""}, "lacks SOPInstanceUID"),

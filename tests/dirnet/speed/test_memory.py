@@ -9,7 +9,7 @@ import pytest
 
 FAULTS = """
 import ctypes, resource, sys, torch
-from dirnet.memory import keep_freed_memory
+from dirnet.speed.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of 4 kB, to count

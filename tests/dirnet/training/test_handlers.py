@@ -208,7 +208,7 @@ def test_an_interrupted_training_says_how_to_go_on_once_it_has_saved(tmp_path):
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         state.stop(None, KeyboardInterrupt())
     (tmp_path / "last.pt").touch()
-    with pytest.raises(KeyboardInterrupt, match=r"the same command and --resume True goes on .*, at most 5 iterations"):
+    with pytest.raises(KeyboardInterrupt, match=r"the same command and --resume True resumes .*, at most 5 iterations"):
         state.stop(None, KeyboardInterrupt())
     with pytest.raises(ValueError, match=r"^other$"):
         state.stop(None, ValueError("other"))

@@ -1,8 +1,8 @@
 """The record of a run: whole, compared when it is resumed; and the folder's lock."""
 
-import multiprocessing
-import os
-import signal
+import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -18,15 +18,14 @@ CONFIG = {
     "similarity": {"_target_": "dirnet.nets.losses.NCCLoss"},
     "optimizer": {"lr": 0.01, "weight_decay": 0},
     "train": {"dataset": {"turn": True, "progress": True}, "inferer": {"amp": False}},
-    "about": {"config": "$dirnet.training.record.whole_config()"},
+    "about": {"config": "$record.whole_config()"},
 }
 
 
 def test_an_expression_of_a_config_gets_the_whole_config():
-    parser = ConfigParser({**CONFIG, "imports": ["$import dirnet.training.record"]})
+    parser = ConfigParser(copy.deepcopy(CONFIG), globals={"record": "dirnet.training.record"})
     parser["optimizer#weight_decay"] = 0.1
     parser.parse()
-    parser.get_parsed_content("imports")
     found = parser.get_parsed_content("about")["config"]
     assert found["optimizer"] == {"lr": 0.01, "weight_decay": 0.1}
     assert found["similarity"] == CONFIG["similarity"]
@@ -46,7 +45,7 @@ def test_an_expression_of_a_config_gets_the_whole_config():
 )
 def test_a_resume_with_another_option_is_refused_by_name(tmp_path, key, value, message):
     write_record(tmp_path, {"config": CONFIG})
-    parser = ConfigParser(CONFIG)
+    parser = ConfigParser(copy.deepcopy(CONFIG))
     parser[key] = value
     if message is None:
         check_same(tmp_path, {"config": parser.get()})
@@ -69,25 +68,18 @@ def test_parts_that_do_not_fit():
             check_parts(DIRNet(), loss, torch.device("cuda"))
 
 
-def _train(folder, started, end):
-    check_run(folder, False, {})
-    started.set()
-    end.wait(30)
+TRAINING = "import sys; from dirnet.training.record import *; check_run(sys.argv[1], False, {}); print('on'); input()"
 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_two_trainings_do_not_share_a_folder(tmp_path, killed):
-    context = multiprocessing.get_context("fork")
-    started, end = context.Event(), context.Event()
-    other = context.Process(target=_train, args=(tmp_path, started, end))
-    other.start()
-    assert started.wait(30)
-    with pytest.raises(InputError, match=rf"another training runs in '{tmp_path}' \(process {other.pid}\)"):
-        check_run(tmp_path, False, {})
-    if killed:
-        os.kill(other.pid, signal.SIGKILL)
-    end.set()
-    other.join(30)
+    command = [sys.executable, "-u", "-c", TRAINING, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "on\n"
+        with pytest.raises(InputError, match=rf"another training runs in '{tmp_path}' \(process {other.pid}\)"):
+            check_run(tmp_path, False, {})
+        if killed:
+            other.kill()
     check_run(tmp_path, False, {})
     release(tmp_path)
     assert list(tmp_path.iterdir()) == []

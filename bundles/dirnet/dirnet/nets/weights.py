@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,6 +74,6 @@ def read_checkpoint(path: str | Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's readers of zip and pickle have many
-        if isinstance(error, MemoryError | OSError) and not isinstance(error, pickle.UnpicklingError):
+        if isinstance(error, MemoryError | PermissionError):
             raise
         raise InputError(f"{path} is not a checkpoint of tensors, or is damaged") from error
