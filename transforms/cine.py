@@ -75,7 +75,7 @@ class LoadCined(Transform):
 
     def __init__(self, percentiles: tuple[float, float] = (1.0, 95.0), structures: Sequence[str] = ("lumen",)) -> None:
         self.structures = tuple(structures)
-        self.percentiles = tuple(percentiles)
+        self.percentiles = percentiles
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         frames, file_spacing = read_frames(record["frames"])
@@ -227,8 +227,9 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
 
 def _read_picture(path: Path) -> np.ndarray:
     with BoundedFile(path) as file, Image.open(file) as image:
-        if getattr(image, "n_frames", 1) > 1:
-            raise InputError(f"{path}: expected one image, found {image.n_frames}")
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise InputError(f"{path}: expected one image, found {frames}")
         if image.width * image.height > MAX_PIXELS:  # known before anything is unpacked
             raise InputError(
                 f"{path}: {image.width} x {image.height} pixels: more than {MAX_PIXELS}, the most that a slice may have"
@@ -277,7 +278,7 @@ def read_labels(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None
     volumes, placed, _ = read_volumes(path)
     if len(volumes) > 1:
         raise InputError(f"{path}: expected what is drawn on one frame, found {len(volumes)} times")
-    _check_finite(path, sitk.GetArrayViewFromImage(volumes[0]))
+    _check_finite(Path(path), sitk.GetArrayViewFromImage(volumes[0]))
     slice_ = sitk.Image([size[1], size[0], 1], sitk.sitkUInt8) if grid is None else grid
     return on_slices(volumes[0], placed, [slice_], grid is not None, path)[0]
 

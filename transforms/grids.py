@@ -117,11 +117,11 @@ def on_slices(
     if not drawn.any():
         return np.zeros((len(grids), *grids[0].GetSize()[1::-1]), drawn.dtype)
     masks = np.stack([on_grid(volume, grid) for grid in grids])
-    planes, found = int(drawn.any((1, 2)).sum()), int(masks.any((1, 2)).sum())
-    if not found:
+    planes, hit = int(drawn.any((1, 2)).sum()), int(masks.any((1, 2)).sum())
+    if not hit:
         return masks
-    if found < planes and size[2] <= len(grids):
-        raise InputError(f"{name}: drawn on {planes} slices, of which only {found} lie where the cine's slices do")
+    if hit < planes and size[2] <= len(grids):
+        raise InputError(f"{name}: drawn on {planes} slices, of which only {hit} lie where the cine's slices do")
     check_edges(volume, grids[0], name)
     if volume.GetSpacing()[2] > 0.75 * grids[0].GetSpacing()[2]:  # else it has planes enough for any slice
         _compare_planes(volume, drawn, grids, masks, name)

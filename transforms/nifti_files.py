@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -90,7 +90,7 @@ def read_nifti(path: str | Path) -> Nifti:
     with _named(path), _opened(path) as (header, data):
         shape, dtype = _layout(header)
         array = np.empty(math.prod(shape), dtype)
-        _read_into(data, memoryview(array.view(np.uint8)))
+        _read_into(data, array.view(np.uint8).data)
         return _placed(path, header, _scaled(header, array).reshape(shape, order="F"))
 
 
@@ -180,7 +180,7 @@ def _opened(path: Path) -> Iterator[tuple[nib.Nifti1Header, BinaryIO]]:
 
 
 @contextmanager
-def _bytes(path: Path) -> Iterator[BinaryIO]:
+def _bytes(path: Path) -> Iterator[Any]:
     """A file's bytes, decompressed where they are gzip."""
     with path.open("rb") as file:
         if _is_compressed(path):
@@ -238,20 +238,20 @@ def _layout(header: nib.Nifti1Header) -> tuple[tuple[int, ...], np.dtype]:
     if not 2 <= dims <= 7 or min(shape) < 1:
         raise InputError(f"damaged: expected 2 to 7 axes of 1 pixel or more, found dim {header['dim'].tolist()}")
     code = int(header["datatype"])
-    known = code in data_type_codes.label and data_type_codes.dtype[code]
+    known: Any = code in data_type_codes.label and data_type_codes.dtype[code]
     if not known or known.kind not in "iuf" or known.itemsize > 8:
         name = data_type_codes.label[code] if known else "unknown"
         raise InputError(f"unusable: expected integers or real numbers of 8 to 64 bits, found datatype {code} ({name})")
     return shape, header.get_data_dtype()
 
 
-def _read_into(data: BinaryIO, target: memoryview | int) -> None:
+def _read_into(data: Any, target: memoryview | int) -> None:
     """Fill a buffer; of a number of bytes, read them alone."""
     claimed = target if isinstance(target, int) else len(target)
-    scratch = memoryview(bytearray(2**20)) if isinstance(target, int) else None
+    scratch = memoryview(bytearray(2**20 if isinstance(target, int) else 0))
     done = 0
     while done < claimed:
-        part = target[done : done + 2**24] if scratch is None else scratch[: claimed - done]
+        part = scratch[: claimed - done] if isinstance(target, int) else target[done : done + 2**24]
         got = data.readinto(part)
         if not got:
             raise _too_short(claimed, done)

@@ -75,7 +75,7 @@ def _datalist_record(item: Any, split: str, number: int, path: Path) -> Record:
     check(isinstance(item, dict), f"a record, {{'frames': [path, ...], ...}}, found {_kind(item)}")
     frames = item.get("frames")
     check(_is_list(frames, str) and len(frames) > 0, f"'frames', a list of image files, found {short(frames)}")
-    record = {"patient": f"{split}-{number}", "slice": 0, "ed": None, "es": None, "spacing": None}
+    record: Record = {"patient": f"{split}-{number}", "slice": 0, "ed": None, "es": None, "spacing": None}
     record.update(item, split=split, frames=[str(path.parent / frame) for frame in frames])
     record["pathology"] = item.get("pathology") or UNKNOWN  # batches cannot hold None
     for name in ("patient", "pathology"):
@@ -87,7 +87,7 @@ def _datalist_record(item: Any, split: str, number: int, path: Path) -> Record:
             index is None or (type(index) is int and index >= 0), f"'{phase}', an index in frames, found {short(index)}"
         )
     check(record["ed"] is None or record["ed"] != record["es"], f"two phases, found {record['ed']} as 'ed' and 'es'")
-    spacing = record["spacing"]
+    spacing: Any = record["spacing"]
     good = spacing is None or (isinstance(spacing, list) and len(spacing) == 2 and all(map(_is_size, spacing)))
     check(good, f"'spacing', [row mm, column mm], found {short(spacing)}")
     for structure in STRUCTURES:

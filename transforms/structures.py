@@ -8,7 +8,9 @@ drawn is absent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,13 +40,13 @@ def parse_labels(labels: Labels) -> dict[str, int] | None:
     if isinstance(labels, str):
         if labels in PRESETS:
             return dict(PRESETS[labels])
-        pairs = [part.partition("=")[::2] for part in labels.split(",")]
-        if not all(value.strip().isdecimal() for _, value in pairs):
+        texts = [part.partition("=")[::2] for part in labels.split(",")]
+        if not all(value.strip().isdecimal() for _, value in texts):
             raise InputError(f"{expected}, found {labels!r}")
-        values = {name.strip(): int(value) for name, value in pairs}
+        count, values = len(texts), {name.strip(): int(value) for name, value in texts}
     else:
-        pairs, values = list(labels.items()), dict(labels)
-    if not set(values) <= set(LABELLED) or len({*values.values()}) < len(pairs):
+        count, values = len(labels), dict(labels)
+    if not set(values) <= set(LABELLED) or len({*values.values()}) < count:
         raise InputError(f"{expected}, each of {', '.join(LABELLED)} once; found {labels!r}")
     if "lumen" not in values or not all(type(value) is int and value > 0 for value in values.values()):
         raise InputError(f"{expected}, with a lumen and values above 0; found {labels!r}")
@@ -63,7 +65,7 @@ def from_labels(
     values = np.unique(image[image != 0]).tolist()
     if labels is not None and any(value % 1 for value in values):
         raise InputError(f"{name}: expected whole numbers as labels, found {_listed(values)}")
-    return _named({value: lambda value=value: image == value for value in values}, labels, name, names or {})
+    return _named({value: partial(np.equal, image, value) for value in values}, labels, name, names or {})
 
 
 def from_segments(
@@ -83,7 +85,7 @@ def from_segments(
     Raises:
         InputError: when there are several without ``labels``, or the lumen's is not among them.
     """
-    return _named({number: lambda mask=mask: mask for number, mask in segments.items()}, labels, name, names or {})
+    return _named({number: partial(np.asarray, mask) for number, mask in segments.items()}, labels, name, names or {})
 
 
 def _named(
@@ -107,6 +109,6 @@ def _named(
     return {structure: drawn[structure] for structure in STRUCTURES if structure in drawn}
 
 
-def _listed(values: list[float], names: Mapping[int, str] | None = None) -> str:
+def _listed(values: list[float], names: Mapping[Any, str] | None = None) -> str:
     said = [f"{value:g}" + (f" ({names[value]})" if names and value in names else "") for value in values[:8]]
     return ", ".join(said) + (", ..." if len(values) > 8 else "")

@@ -54,7 +54,7 @@ def _of_itk(path: Path, slice_cine: Size | None) -> tuple[list[sitk.Image], bool
         )
     if image.GetDimension() == 2:
         return [sitk.JoinSeries(image)], False, {}
-    if image.GetSize() == slice_cine:
+    if slice_cine is not None and image.GetSize() == slice_cine:
         volumes = [image[:, :, frame : frame + 1] for frame in range(slice_cine[2])]
         for volume in volumes:
             volume.SetOrigin(volumes[0].GetOrigin())  # the third axis is time

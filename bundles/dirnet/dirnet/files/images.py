@@ -45,12 +45,12 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
         check_place(image, name)
         as_array(sitk.GetArrayViewFromImage(image), name)
         return image
-    affine = None
+    affine: np.ndarray | None = None
     if isinstance(image, nib.spatialimages.SpatialImage):
-        image, affine = MetaTensor(as_array(image.dataobj, name), affine=image.affine), image.affine
+        image = MetaTensor(as_array(image.dataobj, name), affine=image.affine)
     array = as_array(image, name)
     if isinstance(image, MetaTensor):
-        affine = image.affine.cpu().numpy()
+        affine = np.asarray(image.affine.cpu())
         if array.ndim == 4 and array.shape[0] == 1:
             array = array[0]  # the channel
         if array.ndim == 3 and array.shape[-1] == 1:

@@ -23,7 +23,7 @@ class WithSegmentation(nn.Module):
         super().__init__()
         self.network = network
         self.spatial_dims = network.spatial_dims
-        self.head = nn.Conv2d(network.definition["channels"][1], CONTOURS, 1)
+        self.head = nn.Conv2d(network.regressor.output.in_channels, CONTOURS, 1)
 
     def displacement(self, pair: Tensor) -> Displacement:
         """As the network's, with ``segmentation``, logits (B, 4, h, w), among what it says besides."""

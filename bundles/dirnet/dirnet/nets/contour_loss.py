@@ -131,7 +131,7 @@ def segmentation_loss(logits: Tensor, target: Mapping[str, Tensor]) -> Tensor:
     """Cross-entropy and soft Dice of the four contours at the features' resolution, where they are known."""
     names = ("moving_lumen", "fixed_lumen", "moving_epicardium", "fixed_epicardium")
     masks = torch.cat([target[name] for name in names], 1)
-    masks = F.adaptive_avg_pool2d(masks, list(logits.shape[2:]))
+    masks = F.adaptive_avg_pool2d(masks, (logits.shape[2], logits.shape[3]))
     known = torch.stack([target[f"{name.split('_')[1]}_known"] for name in names], 1)
     logits = logits.float()
     entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="none").mean((2, 3))

@@ -31,7 +31,8 @@ class DefinedNetwork(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         # a tensor, since MONAI's loaders look at the shape of each entry
-        named = {"class": f"{type(self).__module__}.{type(self).__qualname__}", **self.definition}
+        own: dict[str, Any] = self.definition  # type: ignore[assignment]  # annotated above, it would not script
+        named = {"class": f"{type(self).__module__}.{type(self).__qualname__}", **own}
         text = json.dumps(named).encode()
         if len(text) > LENGTH:
             raise InputError(f"network_def: its options take {len(text)} characters, over the {LENGTH} of a checkpoint")
@@ -42,9 +43,10 @@ class DefinedNetwork(nn.Module):
         own = f"{type(self).__module__}.{type(self).__qualname__}"
         differences = [] if name == own else [f"class={name!r} (this network: {own!r})"]
         wanted = {**_defaults(type(self)), **found}
+        mine: dict[str, Any] = self.definition  # type: ignore[assignment]
         differences += [
             f"{key}={wanted.get(key)!r} (this network: {value!r})"
-            for key, value in self.definition.items()
+            for key, value in mine.items()
             if wanted.get(key) != value
         ]
         if differences:

@@ -46,7 +46,7 @@ def predict_displacement(network: Any, pairs: Tensor, amp: bool) -> Displacement
         return Displacement.concatenate([network.displacement(part) for part in pairs.split(number)])
 
 
-def for_inference(network: nn.Module, device: torch.device | str, amp: bool) -> nn.Module:
+def for_inference(network: Any, device: torch.device | str, amp: bool) -> nn.Module:
     """A copy for inference alone, in eval mode and without gradients: its weights are those of no checkpoint.
 
     A :class:`~dirnet.nets.networks.DIRNet` takes in its batch normalisation, and on a CPU its layers are fused.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,8 +54,8 @@ class PyramidRegressor(nn.Module):
         self.to_quarter = nn.Conv2d(eighth, quarter, 1)
         self.merge_quarter = nn.Sequential(Layer(quarter, quarter), Layer(quarter, quarter))
         self.output = nn.Conv2d(quarter, 2, 1)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        for parameter in self.output.parameters():
+            nn.init.zeros_(parameter)
 
     @torch.jit.export
     def features(self, pair: Tensor) -> Tensor:
@@ -83,8 +84,8 @@ class Refiner(nn.Module):
         self.at_quarter = Layer(half, quarter)
         self.merge = nn.Sequential(Layer(quarter, quarter), Layer(quarter, quarter))
         self.output = nn.Conv2d(quarter, 2, 1)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        for parameter in self.output.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, cells: Tensor, features: Tensor) -> Tensor:
         return self.output(self.merge(self.at_quarter(self.pool(self.at_half(cells))) + features))
@@ -234,6 +235,7 @@ class PyramidDIRNet(DefinedNetwork):
         folded = copy.deepcopy(self).eval()
         for layer in folded.modules():
             if isinstance(layer, Layer):
-                layer.conv = fuse_conv_bn_eval(layer.conv, layer.norm)
+                norm: Any = layer.norm
+                layer.conv = fuse_conv_bn_eval(layer.conv, norm)
                 layer.norm = nn.Identity()
         return folded
