@@ -351,7 +351,7 @@ def test_sigterm_ends_in_order_and_the_same_command_resumes(table, tmp_path):
     while process.poll() is None and not list(tmp_path.glob("studies/good*/record.json")):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 143, output.decode()
     assert "stopped; the same command resumes it" in output.decode()
     assert "Traceback" not in output.decode()
