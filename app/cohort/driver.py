@@ -113,11 +113,12 @@ def run(
             outcome.records.pop(study.name, None)  # why it failed before
         try:
             if wanted:
-                with connect(address, workers), _terminable():
+                with connect(address, workers), _terminable(outcome):
                     workers, share = share_out(workers, len(wanted))
                     _Crew(workers, share, content, folder).do(wanted, outcome, report)
-        except KeyboardInterrupt as error:
-            outcome.stopped = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
+        except KeyboardInterrupt:
+            outcome.stopped = outcome.stopped or signal.SIGINT
+            outcome.records = read_records(folder, studies) | outcome.records  # a worker's last may not have arrived
         finally:
             sweep(folder)
             write_table(table, studies, outcome.records)
@@ -143,17 +144,14 @@ def _wanted(study: Study, record: Mapping[str, Any] | None, folder: Path, retry_
     return record["status"] != "done" and (retry_failed or bool(changes))
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, as batch systems end a job."""
-
-
 @contextmanager
-def _terminable() -> Iterator[None]:
+def _terminable(outcome: Outcome) -> Iterator[None]:
     """SIGTERM ends the block as Ctrl-C does; Ray's own handler, which it sets as it starts, would abort."""
 
     def stop(*_: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what is done is being written
-        raise _Terminated
+        outcome.stopped = signal.SIGTERM  # here: Ray raises a KeyboardInterrupt of its own for whatever is raised
+        raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # Python takes signals there alone
         yield
