@@ -45,11 +45,8 @@ def test_a_checkpoint_alone_gives_the_network_back(make, tmp_path):
     assert type(loaded) is type(network)
     assert loaded.definition == network.definition
     assert not loaded.training
-    pair = torch.rand(
-        1,
-        2,
-        *[16 if network.spatial_dims == 3 or network.definition.get("fully_connected") else 32] * network.spatial_dims,
-    )
+    side = 16 if network.definition.get("fully_connected") else 32
+    pair = torch.rand(1, 2, *[side] * network.spatial_dims)
     assert torch.equal(loaded(pair), network(pair))
 
 
