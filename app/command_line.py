@@ -170,7 +170,8 @@ def phantom(
 @app.command()
 def info(weights: Weights = None) -> None:
     """Say which network there is, and on what it runs."""
-    from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+    from dirnet.models import SHIPPED_WEIGHTS
+    from dirnet.registrar import Registrar
 
     registrar = Registrar.load(weights)
     definition = {key: value for key, value in registrar.network.definition.items() if value is not None}

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser, run
 
 from dirnet.errors import InputError
 from dirnet.files.aside import write_aside
-from dirnet.registrar import SHIPPED_WEIGHTS
+from dirnet.models import SHIPPED_WEIGHTS
 from dirnet.training.pictures import row_of_registration
 from dirnet.training.record import check_same
 from transforms.cine import fingerprint

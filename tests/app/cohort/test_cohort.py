@@ -26,7 +26,8 @@ from app.cohort.studies import Study, read_studies
 from app.cohort.worker import Worker
 from dirnet.cine import follow
 from dirnet.errors import InputError
-from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+from dirnet.models import SHIPPED_WEIGHTS
+from dirnet.registrar import Registrar
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawn
 
