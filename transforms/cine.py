@@ -29,11 +29,11 @@ from .errors import InputError
 from .grids import on_slices, slice_grid
 from .itk_files import is_itk
 from .nifti_files import check_time_axis, is_nifti, nifti_grid, read_nifti
+from .paths import check_file
 from .volumes import read_volumes
 
 __all__ = [
     "ASSUMED_SPACING",
-    "check_file",
     "contour_area",
     "fingerprint",
     "is_picture",
@@ -97,22 +97,6 @@ def read_frames(paths: list[str]) -> tuple[np.ndarray, tuple[float, float] | Non
                 f"{path}: frame of {_size(image)} in a cine whose first frame, {paths[0]}, has {_size(images[0][0])}"
             )
     return np.stack([image for image, _ in images]), images[0][1]
-
-
-def check_file(path: str | Path) -> None:
-    """
-    Raises:
-        FileNotFoundError: when there is no such file.
-    """
-    try:
-        if Path(path).is_file():
-            return
-        folder = Path(path).is_dir()
-    except (OSError, ValueError):  # a name that no file can have
-        folder = False
-    if folder:
-        raise FileNotFoundError(f"'{path}' is a folder; expected a file")
-    raise FileNotFoundError(f"file '{path}' does not exist")
 
 
 def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None]:

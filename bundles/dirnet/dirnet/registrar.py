@@ -21,7 +21,7 @@ from .fields.resampling import warp
 from .files.images import Image2D, as_array, as_image, pixels
 from .models import weights_file
 from .nets.adapters import check_registers
-from .nets.inference import bfloat16_pays, for_inference, predict_displacement
+from .nets.inference import bfloat16_pays, default_device, for_inference, predict_displacement
 from .nets.losses import ncc
 from .nets.weights import load_network
 from .registration import Propagation, Registration, as_mask, warp_mask
@@ -56,7 +56,7 @@ class Registrar:
         check_registers(network)
         if network.spatial_dims != 2:
             raise InputError(f"a Registrar takes a 2-D network, got a {network.spatial_dims}-D one")
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or default_device())
         self.amp = bfloat16_pays(self.device)
         self.network = for_inference(network, self.device, self.amp)
         # each computation uses all cores: two at once, each with its own team of threads, are slower than in turn
