@@ -16,7 +16,7 @@ from dirnet.files.formats import FORMATS
 
 from . import terminal
 
-# What needs torch or MONAI, which take seconds, is imported in the commands: help and usage errors come without.
+# Help and refusals take no second: each command checks what it can before it imports torch, which takes more.
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -58,12 +58,26 @@ def register(
 
     Example: dirnet register es.dcm ed.dcm --output_dir results --formats nifti,itk,dicom
     """
-    from dirnet.registrar import Registrar
-    from transforms.pair_files import stem
+    from dirnet.files.aside import check_results
+    from dirnet.files.formats import result_files
+    from dirnet.models import weights_file
+    from transforms.paths import check_file, stem
 
-    name = f"{stem(moving)}_to_{stem(fixed)}"
+    name, forms = f"{stem(moving)}_to_{stem(fixed)}", [part.strip() for part in formats.split(",")]
+    for file in (moving, fixed):
+        check_file(file)
+    check_results(output_dir, [file for files in result_files(name, forms).values() for file in files], force)
+    weights_file(weights)
+
+    from transforms.pair_files import read_slice
+
+    for file in (moving, fixed):  # so that one that cannot be read is refused before torch is loaded
+        read_slice(file)
+
+    from dirnet.registrar import Registrar
+
     registration = Registrar.load(weights).register(moving, fixed)
-    written = registration.save(output_dir, name, [part.strip() for part in formats.split(",")], force)
+    written = registration.save(output_dir, name, forms, force)
     typer.echo(
         f"NCC {registration.ncc_before:.3f} before, {registration.ncc_after:.3f} after; "
         f"{registration.folded_percent:.3f} % folded"
@@ -96,20 +110,34 @@ def propagate(
 
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
     """
+    from dirnet.files.aside import check_results
+    from dirnet.files.formats import followed_files
+    from dirnet.models import weights_file
+    from transforms.paths import check_file, stem
+
+    if not cine.exists():
+        raise FileNotFoundError(f"cine '{cine}' does not exist; expected a folder of DICOM files or a NIfTI file")
+    check_file(mask)
+    weights_file(weights)
+
+    from transforms.cine_files import read_cine_stack
+    from transforms.drawings import read_drawing
+
+    stack = read_cine_stack(cine, series)
+    drawing = read_drawing(mask, stack, frame, labels)
+    name = cine.resolve().name if cine.is_dir() else stem(cine)
+    check_results(output_dir, followed_files(name, bool(stack.files)).values(), force)
+
     from dirnet.cine import follow
     from dirnet.registrar import Registrar
     from dirnet.speed.memory import keep_freed_memory
-    from transforms.cine_files import read_cine_stack
-    from transforms.drawings import read_drawing
-    from transforms.pair_files import stem
 
     keep_freed_memory()
-    stack = read_cine_stack(cine, series)
-    followed = follow.follow(Registrar.load(weights), stack, *read_drawing(mask, stack, frame, labels))
-    written = follow.save(followed, output_dir, cine.resolve().name if cine.is_dir() else stem(cine), force)
-    for name, value in followed.numbers.items():
-        caveat = f" ({CAVEATS[name]})" if name in CAVEATS and value is not None else ""
-        typer.echo(f"{name.replace('_', ' ')}: {'unknown' if value is None else value}{caveat}")
+    followed = follow.follow(Registrar.load(weights), stack, *drawing)
+    written = follow.save(followed, output_dir, name, force)
+    for number, value in followed.numbers.items():
+        caveat = f" ({CAVEATS[number]})" if number in CAVEATS and value is not None else ""
+        typer.echo(f"{number.replace('_', ' ')}: {'unknown' if value is None else value}{caveat}")
     for path in written:
         typer.echo(f"written: {path}")
 
@@ -154,12 +182,17 @@ def view(
 
     Example: dirnet view ~/data/scd
     """
-    from dirnet.registrar import Registrar
+    from dirnet.models import weights_file
 
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder '{folder}' does not exist")
+    weights_file(weights)
     try:
         from .viewer.server import serve
     except ModuleNotFoundError as error:
         raise InputError(f"the viewer needs {error.name}: pip install 'monai-dirnet[viewer]'") from error
+    from dirnet.registrar import Registrar
+
     serve(folder, Registrar.load(weights), output_dir, port, browser=not no_browser)
 
 
@@ -182,13 +215,18 @@ def phantom(
 @app.command()
 def info(weights: Weights = None) -> None:
     """Say which network there is, and on what it runs."""
-    from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+    from dirnet.models import SHIPPED_WEIGHTS, weights_file
 
-    registrar = Registrar.load(weights)
-    definition = {key: value for key, value in registrar.network.definition.items() if value is not None}
+    file = weights_file(weights)
+
+    from dirnet.nets.inference import bfloat16_pays, default_device
+    from dirnet.nets.weights import load_network
+
+    definition = {key: value for key, value in load_network(file).definition.items() if value is not None}
+    device = default_device()
     typer.echo(f"weights: {weights or SHIPPED_WEIGHTS}")
     typer.echo("network: " + ", ".join(f"{key} {value}" for key, value in definition.items()))
-    typer.echo(f"device: {registrar.device}{', bfloat16' if registrar.amp else ''}")
+    typer.echo(f"device: {device}{', bfloat16' if bfloat16_pays(device) else ''}")
     versions = {name: importlib.metadata.version(name) for name in ("monai", "torch")}
     typer.echo(
         ", ".join(f"{name} {version}" for name, version in versions.items()) + f", Python {platform.python_version()}"

@@ -25,9 +25,10 @@ from dirnet.files.images import as_array, as_image
 from dirnet.files.nifti import read_displacement
 from tests import fuzz
 from tests.fuzz import Kind, flip, splice, truncate
-from transforms.cine import LoadCined, read_image
+from transforms.cine import read_image
 from transforms.cine_files import CineStack, read_cine_stack
 from transforms.drawings import read_masks
+from transforms.loading import LoadCined
 from transforms.pair_files import list_pairs, read_slice
 from transforms.phantom import write_scd
 from transforms.sources import read_records

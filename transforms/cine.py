@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-import torch
-from monai.transforms import Transform
 from PIL import Image, ImageDraw
 
 from .dicom import (
@@ -31,12 +29,11 @@ from .errors import InputError
 from .grids import on_slices, slice_grid
 from .itk_files import is_itk
 from .nifti_files import check_time_axis, is_nifti, nifti_grid, read_nifti
+from .paths import check_file
 from .volumes import read_volumes
 
 __all__ = [
     "ASSUMED_SPACING",
-    "LoadCined",
-    "check_file",
     "contour_area",
     "fingerprint",
     "is_picture",
@@ -55,46 +52,6 @@ __all__ = [
 warnings.filterwarnings("ignore", message="Invalid value for VR UI", category=UserWarning)
 
 ASSUMED_SPACING = (1.28, 1.28)  # mm; the 2017 paper's figure, for images that carry none
-
-
-class LoadCined(Transform):
-    """A record (see :mod:`transforms.records`) to the same dictionary with its files read.
-
-    Adds ``image``, a tensor (T, H, W) float16 with intensities scaled to [0, 1] between two percentiles of the whole
-    cine; replaces each of ``structures`` by uint8 masks (H, W) by frame index, and leaves out the others; sets
-    ``spacing`` to [row mm, column mm]: the record's, else the file's, else the assumed 1.28 mm, which
-    ``spacing_assumed`` tells.
-
-    Args:
-        structures: those whose masks are read, of ``lumen`` and ``epicardium``.
-        percentiles: lower and upper; a bright coil or vessel does not set the scale.
-
-    Raises:
-        FileNotFoundError, ValueError: name the file, what was found and what was expected.
-    """
-
-    def __init__(self, percentiles: tuple[float, float] = (1.0, 95.0), structures: Sequence[str] = ("lumen",)) -> None:
-        self.structures = tuple(structures)
-        self.percentiles = percentiles
-
-    def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        frames, file_spacing = read_frames(record["frames"])
-        item = {key: value for key, value in record.items() if key not in ("lumen", "epicardium")}
-        item["image"] = torch.from_numpy(scale_intensity(frames, self.percentiles).astype(np.float16))
-        for structure in self.structures:
-            masks = {}
-            for index, path in record.get(structure, {}).items():
-                if not 0 <= index < len(frames):
-                    raise InputError(
-                        f"{path}: {structure} drawn on frame {index}; the cine has frames 0 to {len(frames) - 1}"
-                    )
-                grid = read_grid(record["frames"][0]) if is_nifti(path) or is_itk(path) else None
-                masks[index] = torch.from_numpy(read_mask(path, frames.shape[1:], grid))
-            item[structure] = masks
-        spacing = record.get("spacing") or file_spacing
-        item["spacing"] = [float(s) for s in spacing or ASSUMED_SPACING]
-        item["spacing_assumed"] = spacing is None
-        return item
 
 
 def fingerprint(record: Mapping[str, Any]) -> bytes:
@@ -140,22 +97,6 @@ def read_frames(paths: list[str]) -> tuple[np.ndarray, tuple[float, float] | Non
                 f"{path}: frame of {_size(image)} in a cine whose first frame, {paths[0]}, has {_size(images[0][0])}"
             )
     return np.stack([image for image, _ in images]), images[0][1]
-
-
-def check_file(path: str | Path) -> None:
-    """
-    Raises:
-        FileNotFoundError: when there is no such file.
-    """
-    try:
-        if Path(path).is_file():
-            return
-        folder = Path(path).is_dir()
-    except (OSError, ValueError):  # a name that no file can have
-        folder = False
-    if folder:
-        raise FileNotFoundError(f"'{path}' is a folder; expected a file")
-    raise FileNotFoundError(f"file '{path}' does not exist")
 
 
 def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None]:

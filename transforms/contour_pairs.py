@@ -35,7 +35,7 @@ class ContourPairDataset(Dataset):
     (:mod:`transforms.augmentation`).
 
     Args:
-        data: loaded cines, see :class:`transforms.cine.LoadCined`, with ``lumen`` and ``epicardium``.
+        data: loaded cines, see :class:`transforms.loading.LoadCined`, with ``lumen`` and ``epicardium``.
         spatial_size: (rows, columns) to which all are cropped or padded.
         crop_size: of the square window, (side, side).
         batch_size: pairs a batch.

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .cine import check_file, read_labels
+from .cine import read_labels
 from .cine_files import CineStack
 from .errors import InputError
 from .grids import on_slices
 from .itk_files import is_itk
 from .nifti_files import is_nifti
+from .paths import check_file
 from .segmentation_files import is_segmentation, read_segmentation
 from .structures import Labels, from_labels, from_segments
 from .volumes import read_volumes

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from .cine import check_file, is_picture, read_image
+from .cine import is_picture, read_image
 from .dicom import dicom_pixels, frame_headers, numbers, read_dicom
 from .errors import InputError
 from .grids import check_place, slice_grid
 from .itk_files import is_itk, read_itk
 from .nifti_files import is_nifti, read_nifti
+from .paths import check_file, stem
 from .records import read_json
 
-SUFFIXES = (".nii.gz", ".nii", ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".mha", ".nrrd")
-
-__all__ = ["list_pairs", "read_slice", "stem"]
+__all__ = ["list_pairs", "read_slice"]
 
 
 def list_pairs(moving: str | None, fixed: str | None, datalist: str | None) -> list[dict[str, str]]:
@@ -79,13 +78,6 @@ def _pair(path: Path, number: int, item: Any) -> dict[str, str]:
     if not isinstance(item.get("name", ""), str):
         raise InputError(f"{path}: test[{number}]: expected a text as 'name', found {short(item['name'])}")
     return {**item, **{key: str(path.parent / item[key]) for key in ("moving", "fixed")}}
-
-
-def stem(path: str | Path) -> str:
-    """A file's name without what its format adds to it; other dots stay, such as those of a UID."""
-    name = Path(path).name
-    known = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
-    return name[: -len(known[0])] if known and len(name) > len(known[0]) else name
 
 
 def read_slice(path: str | Path) -> sitk.Image:

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import SimpleITK as sitk
-import torch
 import typer
 from rich.console import Console
 
 from app import terminal
 from dirnet.errors import InputError
-from dirnet.speed.memory import keep_freed_memory
-
-from . import propagate, registration, report, scaling, spline, training, warp
-from .measure import Bench, Row
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
-GROUPS: dict[str, Callable[[Bench], Iterator[list[Row]]]] = {
-    "spline": spline.rows,
-    "warp": warp.rows,
-    "registration": registration.rows,
-    "training": training.rows,
-    "scaling": scaling.rows,
-    "propagate": propagate.rows,
-}
+GROUPS = ("spline", "warp", "registration", "training", "scaling", "propagate")  # modules here, with what they time
 
 
 @app.command()
@@ -38,9 +26,7 @@ def benchmarks(
     groups: Annotated[
         list[str] | None, typer.Argument(help=f"Some of {', '.join(GROUPS)}; all, if none is named.")
     ] = None,
-    threads: Annotated[
-        int, typer.Option("--threads", min=1, help="Of the processor; all, by default.")
-    ] = torch.get_num_threads(),
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of the processor; all, by default.")] = None,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0, help="Spent on each line; a slow one is run three times all the same.")
     ] = 3.0,
@@ -62,13 +48,24 @@ def benchmarks(
 
     Example: python -m app.benchmarks spline warp --threads 2
     """
-    names = _choose(groups or list(GROUPS))
+    names = _choose(groups or GROUPS)
+
+    import SimpleITK as sitk  # here, with all that follows: help and refusals take no second
+    import torch
+
+    from dirnet.speed.memory import keep_freed_memory
+
+    from . import report
+    from .measure import Bench, Row
+
+    threads = threads or torch.get_num_threads()
     keep_freed_memory()  # for all alike, as training, `dirnet propagate` and cohorts do
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    console, found = Console(), {}
+    console = Console()
+    found: dict[str, list[Row]] = {}
     if not console.is_terminal:
         console.width = 160
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +73,8 @@ def benchmarks(
         made_with = report.about(bench, shlex.join(["python", "-m", "app.benchmarks", *sys.argv[1:]]))
         for name in names:
             with console.status(f"measuring: {name}"):
-                found[name] = [row for rows in GROUPS[name](bench) for row in rows]
+                measured = importlib.import_module(f"app.benchmarks.{name}").rows(bench)
+                found[name] = [row for rows in measured for row in rows]
             console.print(report.console_table(name, found[name]))
             skipped = {"not measured": "; ".join(bench.skipped)} if bench.skipped else {}
             report.write(output_dir, found, made_with | skipped)

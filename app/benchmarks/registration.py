@@ -11,12 +11,13 @@ from monai.bundle import ConfigParser
 from monai.transforms import ResizeWithPadOrCrop
 from torch import Tensor, nn
 
+from dirnet.models import SHIPPED
 from dirnet.nets.inference import FusedDIRNet, for_inference
 from dirnet.nets.losses import ncc
 from dirnet.nets.weights import load_network
-from dirnet.registrar import SHIPPED, Registrar
+from dirnet.registrar import Registrar
 from dirnet.training.engines import RegistrationInferer
-from transforms.cine import LoadCined
+from transforms.loading import LoadCined
 from transforms.pairing import PairPhasesd
 from transforms.records import records_of_split, with_ed_and_es
 

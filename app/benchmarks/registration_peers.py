@@ -16,9 +16,9 @@ from monai.networks.nets import VoxelMorph, VoxelMorphUNet
 from torch import Tensor, nn
 
 from dirnet.fields.resampling import warp
+from dirnet.models import SHIPPED
 from dirnet.nets.losses import ncc
 from dirnet.nets.splines import BSplineTransformer, BSplineWarp
-from dirnet.registrar import SHIPPED
 
 from .measure import Bench
 

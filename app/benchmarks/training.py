@@ -10,8 +10,8 @@ from ignite.engine import Events
 from monai.bundle import ConfigParser
 from monai.engines import Trainer
 
+from dirnet.models import SHIPPED_WEIGHTS
 from dirnet.nets.inference import bfloat16_pays
-from dirnet.registrar import SHIPPED_WEIGHTS
 from dirnet.training.engines import compile_layers
 
 from .measure import SIZE, Bench, Line, Row

@@ -19,7 +19,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from app.settings import keep_settings
 from dirnet.errors import InputError
-from dirnet.registrar import Registrar, weights_file
+from dirnet.models import weights_file
+from dirnet.registrar import Registrar
 
 from .cluster import Share, connect, share_out
 from .records import INTERNAL, Row, check_room, new_folder, publish, read_records, sweep, write_table

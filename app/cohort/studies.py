@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import pandas as pd
-
 from dirnet.errors import InputError
-from transforms.pair_files import stem
+from transforms.paths import stem
 
 __all__ = ["INPUTS", "Study", "read_studies"]
 
@@ -92,6 +90,8 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"table of studies '{path}' does not exist; expected .csv, .json or .parquet")
+    import pandas as pd  # here: a table that is not there is refused without
+
     suffix = path.suffix.lower()
     try:
         if suffix == ".csv":
@@ -101,7 +101,8 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
         elif suffix == ".json":
             rows = json.loads(path.read_text(encoding="utf-8"))
         elif suffix == ".parquet":
-            rows = pd.read_parquet(path).to_dict("records")
+            table = pd.read_parquet(path)
+            rows = table.astype(object).where(table.notna(), None).to_dict("records")
         else:
             raise InputError("a table of studies ends in .csv, .json or .parquet")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -113,7 +114,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _text(value: Any) -> str:
-    if value is None or value is pd.NA or value is pd.NaT or value != value:  # nan
+    if value is None or value != value:  # nan
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # as a table has integers of which some are missing

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from app import terminal
+from dirnet.errors import InputError
 
-from . import cines, methods, mnist, table1
+from . import methods
+
+# Help and refusals take no second: what trains and draws, which takes several, is imported in the commands.
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,7 +45,11 @@ def table1_command(
 
     Example: python -m app.experiments table1 --dataset_dir ~/data/scd --rows before,elastix,bl,c1
     """
-    table1.run(dataset_dir or None, output_dir, iterations, methods.choose(rows), seed)
+    chosen = methods.choose(rows)
+
+    from . import table1
+
+    table1.run(dataset_dir or None, output_dir, iterations, chosen, seed)
 
 
 @app.command("mnist")
@@ -66,7 +73,11 @@ def mnist_command(
 
     Example: python -m app.experiments mnist --dataset_dir ~/data/mnist
     """
-    mnist.run(dataset_dir, output_dir, iterations, mnist.choose(digits), seed)
+    chosen = choose_digits(digits)
+
+    from . import mnist
+
+    mnist.run(dataset_dir, output_dir, iterations, chosen, seed)
 
 
 @app.command("cines")
@@ -84,7 +95,21 @@ def cines_command(
 
     Example: python -m app.experiments cines --dataset_dir ~/data/scd
     """
+    from . import cines
+
     cines.run(dataset_dir or None, output_dir, weights)
+
+
+def choose_digits(digits: str) -> list[int]:
+    """Digits from their list, separated by commas.
+
+    Raises:
+        ValueError: when one is none.
+    """
+    parts = [part.strip() for part in digits.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) < 10 for part in parts):
+        raise InputError(f"digits must be numbers from 0 to 9, separated by commas; got {digits!r}")
+    return sorted({int(part) for part in parts})
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from rich.console import Console
 from torch import Tensor
 
 from app.settings import keep_settings
-from dirnet.errors import InputError
 from dirnet.fields.resampling import warp
 from dirnet.files.pictures import save_picture
 from dirnet.files.tables import write_csv
@@ -27,7 +26,7 @@ from . import figures, outputs, report
 from .machine import machine
 from .methods import CONFIGS
 
-__all__ = ["choose", "run"]
+__all__ = ["run"]
 
 INTRODUCTION = """A network for each digit learns to register any two images of that digit; then all test images of a \
 digit are registered onto one of them, drawn at random (de Vos et al., 2017, arXiv:1704.06065, Fig. 2)."""
@@ -36,18 +35,6 @@ rose. Sharpness: mean gradient magnitude of the average image, in grey levels (o
 fixed image, which no average reaches."""
 
 console = Console()
-
-
-def choose(digits: str) -> list[int]:
-    """Digits from their list, separated by commas.
-
-    Raises:
-        ValueError: when one is none.
-    """
-    parts = [part.strip() for part in digits.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and int(part) < 10 for part in parts):
-        raise InputError(f"digits must be numbers from 0 to 9, separated by commas; got {digits!r}")
-    return sorted({int(part) for part in parts})
 
 
 def run(dataset_dir: Path | None, output_dir: Path, iterations: int, digits: Sequence[int], seed: int) -> None:

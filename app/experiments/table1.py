@@ -21,8 +21,9 @@ from transforms.records import records_of_split, with_ed_and_es
 from transforms.sources import read_records
 
 from . import figures, outputs, report, tables, texts
-from .methods import METHODS, Method, Workplace
+from .methods import METHODS, Method
 from .report import Section
+from .workplace import Workplace
 
 __all__ = ["run"]
 

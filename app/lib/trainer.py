@@ -20,8 +20,8 @@ from monailabel.interfaces.tasks.train import TrainTask
 from dirnet.errors import InputError
 from dirnet.files.aside import write_aside
 from dirnet.files.nifti import write_image
+from dirnet.models import SHIPPED_WEIGHTS
 from dirnet.nets.losses import ncc
-from dirnet.registrar import SHIPPED_WEIGHTS
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack, read_cine_stack
 

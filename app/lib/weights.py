@@ -6,7 +6,8 @@ import hashlib
 import threading
 from pathlib import Path
 
-from dirnet.registrar import Registrar, weights_file
+from dirnet.models import weights_file
+from dirnet.registrar import Registrar
 
 __all__ = ["Weights"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from transforms.cine_files import CineStack, hold_dicom, read_cine_stack
-from transforms.pair_files import stem
+from transforms.paths import stem
 
 __all__ = ["Cines", "UnknownCineError"]
 

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 
 from app import command_line
 from dirnet.cine import follow
-from dirnet.cine.follow import DICOM_RESULTS, RESULTS, write_masks
+from dirnet.cine.follow import write_masks
 from dirnet.files.exports import WRITERS
-from dirnet.files.formats import FORMATS
+from dirnet.files.formats import DICOM_RESULTS, FORMATS, RESULTS
 from dirnet.files.nifti import read_displacement
 from dirnet.registrar import Registrar
 from tests.dicom import edit
@@ -210,7 +210,7 @@ def test_errors_are_one_line_that_names_what_is_wrong(data, monkeypatch, capsys,
 
 
 def test_info_and_phantom(tmp_path):
-    assert "channels 32" in run("info").output
+    assert "channels [32, 48, 64, 96]" in run("info").output
     run("phantom", tmp_path / "phantom", "--patients", 3)
     assert (tmp_path / "phantom" / "scd_patientdata.csv").is_file()
     help_ = run("--help").output

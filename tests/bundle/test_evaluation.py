@@ -14,7 +14,7 @@ import torch
 
 from dirnet.fields.masks import surface_scores
 from dirnet.nets.networks import DIRNet
-from transforms.cine import LoadCined
+from transforms.loading import LoadCined
 from transforms.records import records_of_split
 from transforms.sources import read_records
 

@@ -15,7 +15,6 @@ from PIL import Image
 
 from transforms import cine
 from transforms.cine import (
-    LoadCined,
     contour_area,
     fingerprint,
     rasterise,
@@ -24,6 +23,7 @@ from transforms.cine import (
     read_mask,
     scale_intensity,
 )
+from transforms.loading import LoadCined
 from transforms.scd import scan
 from transforms.sources import read_records
 

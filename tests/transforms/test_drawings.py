@@ -11,10 +11,10 @@ import SimpleITK as sitk
 from pydicom.sr.coding import Code
 
 from tests.transforms.test_segmentation_files import edited, forget_sources
-from transforms.cine import LoadCined
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawing, read_masks, read_structures
 from transforms.errors import InputError
+from transforms.loading import LoadCined
 from transforms.sources import read_records
 
 AFFINE = np.array([[-1.5, 0, 0, 48], [0, 0.3, -8, 20], [0, -1.2, -2, 30], [0, 0, 0, 1]])  # RAS

@@ -13,7 +13,8 @@ import SimpleITK as sitk
 from PIL import Image
 
 from transforms.errors import InputError
-from transforms.pair_files import list_pairs, read_slice, stem
+from transforms.pair_files import list_pairs, read_slice
+from transforms.paths import stem
 
 NOISE = np.random.default_rng(0).integers(256, size=(40, 60), dtype=np.uint8)  # rows, columns
 

@@ -9,7 +9,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import CacheDataset, DataLoader
 
-from transforms.cine import LoadCined
+from transforms.loading import LoadCined
 from transforms.pairing import PairDataset, PairPhasesd
 from transforms.scd import scan
 

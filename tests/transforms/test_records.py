@@ -13,7 +13,7 @@ import torch
 from monai.data import DataLoader, Dataset
 from PIL import Image
 
-from transforms.cine import LoadCined
+from transforms.loading import LoadCined
 from transforms.pairing import PairPhasesd
 from transforms.records import records_of_split, with_ed_and_es
 from transforms.scd import scan

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transforms.cine import ASSUMED_SPACING, LoadCined, rasterise, read_contour, read_mask
+from transforms.cine import ASSUMED_SPACING, rasterise, read_contour, read_mask
+from transforms.loading import LoadCined
 from transforms.phantom import Phantom
 from transforms.scd import _read_splits, scan
 from transforms.sources import read_records

@@ -19,19 +19,16 @@ from .fields.displacement import Displacement
 from .fields.jacobian import folded_percent
 from .fields.resampling import warp
 from .files.images import Image2D, as_array, as_image, pixels
+from .models import weights_file
 from .nets.adapters import check_registers
-from .nets.inference import bfloat16_pays, for_inference, predict_displacement
+from .nets.inference import bfloat16_pays, default_device, for_inference, predict_displacement
 from .nets.losses import ncc
 from .nets.weights import load_network
 from .registration import Propagation, Registration, as_mask, warp_mask
 
-__all__ = ["SHIPPED", "SHIPPED_WEIGHTS", "FrameFields", "Registrar", "direct_fields", "weights_file"]
+__all__ = ["FrameFields", "Registrar", "direct_fields"]
 
 logger = logging.getLogger(__name__)
-
-MODELS = Path(__file__).parents[1] / "models"
-SHIPPED = {"unsupervised": MODELS / "model.pt", "contours": MODELS / "contours.pt"}  # by how they were trained
-SHIPPED_WEIGHTS = SHIPPED["contours"]  # of the two the more accurate
 
 
 class Registrar:
@@ -59,7 +56,7 @@ class Registrar:
         check_registers(network)
         if network.spatial_dims != 2:
             raise InputError(f"a Registrar takes a 2-D network, got a {network.spatial_dims}-D one")
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or default_device())
         self.amp = bfloat16_pays(self.device)
         self.network = for_inference(network, self.device, self.amp)
         # each computation uses all cores: two at once, each with its own team of threads, are slower than in turn
@@ -175,21 +172,6 @@ def direct_fields(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:
     ddf = registrar.displacement(torch.cat([frames[frame].expand_as(frames), frames], 1)).ddf
     ddf[frame] = 0
     return ddf
-
-
-def weights_file(path: str | Path | None = None) -> Path:
-    """The file that :meth:`Registrar.load` reads: of shipped weights by name, a checkpoint, or a folder.
-
-    Raises:
-        FileNotFoundError: when there are no weights in the folder.
-    """
-    path = SHIPPED_WEIGHTS if path is None else SHIPPED.get(str(path), Path(path))
-    if path.is_dir():
-        found = [file for file in (path / "models" / "model.pt", path / "model.pt") if file.is_file()]
-        if not found:
-            raise FileNotFoundError(f"'{path}' holds no models/model.pt of a bundle and no model.pt of a training")
-        path = found[0]
-    return path
 
 
 def _placed_alike(images: dict[str, sitk.Image]) -> dict[str, sitk.Image]:

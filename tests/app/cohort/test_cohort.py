@@ -26,7 +26,9 @@ from app.cohort.studies import Study, read_studies
 from app.cohort.worker import Worker
 from dirnet.cine import follow
 from dirnet.errors import InputError
-from dirnet.registrar import SHIPPED_WEIGHTS, Registrar
+from dirnet.files import formats
+from dirnet.models import SHIPPED_WEIGHTS
+from dirnet.registrar import Registrar
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawn
 
@@ -82,7 +84,7 @@ def test_a_killed_worker_loses_nothing(run):
     folder, output = run
     names = {path.name for path in (folder / "studies").iterdir()}
     assert names == {*GOOD, "corrupt", "missing"}  # nothing half-written besides
-    results = {f"{part}" for part in (*follow.RESULTS, *follow.DICOM_RESULTS)}
+    results = {f"{part}" for part in (*formats.RESULTS, *formats.DICOM_RESULTS)}
     for name in GOOD:
         there = {path.name for path in (folder / "studies" / name).iterdir()}
         assert there == {"record.json", *(f"{name}_{result}" for result in results)}

@@ -11,7 +11,7 @@ pytest.importorskip("monailabel", reason="MONAI Label is not installed")
 
 from app.lib.studies import find_series
 from app.lib.weights import Weights
-from dirnet.registrar import SHIPPED_WEIGHTS
+from dirnet.models import SHIPPED_WEIGHTS
 
 
 def test_a_series_keeps_its_id_whatever_comes_beside_it(cines, tmp_path):

@@ -17,6 +17,7 @@ from transforms.cine_files import CineStack
 from ..errors import InputError
 from ..files.aside import write_set_aside
 from ..files.dicom import write_segmentation
+from ..files.formats import followed_files
 from ..files.nifti import write_image
 from ..files.pictures import save_picture
 from ..files.tables import write_csv
@@ -35,10 +36,7 @@ from . import (
     volume_curve,
 )
 
-__all__ = ["DICOM_RESULTS", "RESULTS", "Followed", "follow", "save", "write_masks"]
-
-RESULTS = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")
-DICOM_RESULTS = ("segmentation.dcm",)  # of a cine from DICOM files
+__all__ = ["Followed", "follow", "save", "write_masks"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +134,7 @@ def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -
     Raises:
         FileExistsError: before anything is written, when one of the files exists and may not be replaced.
     """
-    results = RESULTS + DICOM_RESULTS if followed.cine.files else RESULTS
-    names = {result: f"{name}_{result}" for result in results}
+    names = followed_files(name, bool(followed.cine.files))
     with write_set_aside(folder, names.values(), overwrite) as aside:
         _write(followed, {result: aside / name for result, name in names.items()})
     return [folder / name for name in names.values()]

@@ -31,7 +31,7 @@ try:
 except ModuleNotFoundError:  # Windows: nothing can be locked, so nothing is swept
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["buffered", "incomplete", "refuse_overwriting", "write_aside", "write_set_aside"]
+__all__ = ["buffered", "check_results", "incomplete", "refuse_overwriting", "write_aside", "write_set_aside"]
 
 PREFIX = ".writing-"
 JOURNAL = "journal"
@@ -69,8 +69,7 @@ def write_set_aside(folder: str | Path, names: Collection[str], overwrite: bool 
     if any(part.startswith(PREFIX) for part in folder.parts):
         yield folder
         return
-    if folder.is_file():
-        raise NotADirectoryError(f"'{folder}' is a file; expected a folder to write to")
+    _check_folder(folder)
     paths = [folder / name for name in names]
     with _naming(folder), _made_for(paths), ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +100,26 @@ def buffered(path: Path) -> Iterator[io.BytesIO]:
 def incomplete(path: Path) -> OSError:
     """The error of a file that cannot be read back as it was written, for writers that do not report a full disk."""
     return OSError(errno.EIO, "what was written cannot be read back; is the disk full?", str(path))
+
+
+def check_results(folder: str | Path, names: Collection[str], overwrite: bool = False) -> None:
+    """Refuse what :func:`write_set_aside` would refuse, before the work whose results these are.
+
+    Raises:
+        FileExistsError: when one of the files exists and may not be replaced.
+        NotADirectoryError: when the folder is a file.
+    """
+    folder = Path(folder)
+    _check_folder(folder)
+    if folder.is_dir():
+        with _naming(folder), _locked(folder):
+            _sweep(folder)  # what a killed process left half done is no result
+    refuse_overwriting(*(folder / name for name in names), overwrite=overwrite)
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.is_file():
+        raise NotADirectoryError(f"'{folder}' is a file; expected a folder to write to")
 
 
 def refuse_overwriting(*paths: str | Path, overwrite: bool = False) -> None:

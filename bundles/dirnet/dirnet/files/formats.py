@@ -1,4 +1,4 @@
-"""The formats of a registration's files; light, so that a command's help can name them without loading torch."""
+"""What result files are called; light, so that help and refusals come without loading torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import InputError
 
-__all__ = ["FORMATS", "result_files"]
+__all__ = ["DICOM_RESULTS", "FORMATS", "RESULTS", "followed_files", "result_files"]
 
 FORMATS: dict[str, tuple[str, ...]] = {  # how the files of each are called, after the registration's own name
     "nifti": ("warped.nii.gz", "ddf.nii.gz"),
@@ -15,6 +15,8 @@ FORMATS: dict[str, tuple[str, ...]] = {  # how the files of each are called, aft
     "numpy": ("ddf.npy",),
     "dicom": ("warped.dcm", "registration.dcm"),
 }
+RESULTS = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")  # of a followed cine
+DICOM_RESULTS = ("segmentation.dcm",)  # of one from DICOM files, besides
 
 
 def result_files(name: str, formats: Sequence[str]) -> dict[str, list[str]]:
@@ -28,3 +30,8 @@ def result_files(name: str, formats: Sequence[str]) -> dict[str, list[str]]:
         found = formats if isinstance(formats, str) else ", ".join(map(str, unknown))
         raise InputError(f"formats must be some of {', '.join(FORMATS)}; got {found}")
     return {form: [f"{name}_{part}" for part in FORMATS[form]] for form in formats}
+
+
+def followed_files(name: str, dicom: bool) -> dict[str, str]:
+    """Names of the files of a followed cine called ``name``, by result; ``dicom``: whether it is from DICOM files."""
+    return {result: f"{name}_{result}" for result in (RESULTS + DICOM_RESULTS if dicom else RESULTS)}

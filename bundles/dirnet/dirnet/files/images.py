@@ -8,7 +8,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from monai.data import MetaTensor
 from torch import Tensor
 
 from transforms.grids import LONGEST_PIXEL, check_place
@@ -47,10 +46,12 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
         return image
     affine: np.ndarray | None = None
     if isinstance(image, nib.spatialimages.SpatialImage):
-        image = MetaTensor(as_array(image.dataobj, name), affine=image.affine)
+        image, affine = as_array(image.dataobj, name), image.affine
+        affine = np.eye(4) if affine is None else affine
+    elif isinstance(image, Tensor) and hasattr(image, "affine"):  # a MetaTensor, whose class would load all of MONAI
+        affine = image.affine.cpu().numpy()  # type: ignore[attr-defined]
     array = as_array(image, name)
-    if isinstance(image, MetaTensor):
-        affine = np.asarray(image.affine.cpu())
+    if affine is not None:
         if array.ndim == 4 and array.shape[0] == 1:
             array = array[0]  # the channel
         if array.ndim == 3 and array.shape[-1] == 1:

@@ -18,9 +18,9 @@ import numpy as np
 import SimpleITK as sitk
 from torch import Tensor
 
-from transforms.cine import check_file
 from transforms.grids import check_place
 from transforms.nifti_files import check_nifti, is_nifti
+from transforms.paths import check_file
 
 from ..errors import InputError
 from .aside import incomplete, write_aside

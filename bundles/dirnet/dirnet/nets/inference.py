@@ -13,10 +13,15 @@ from ..fields.displacement import Displacement
 from ..speed.cpu import at_once, fuse, fusion_works
 from .networks import DIRNet
 
-__all__ = ["FusedDIRNet", "bfloat16_pays", "for_inference", "predict_displacement"]
+__all__ = ["FusedDIRNet", "bfloat16_pays", "default_device", "for_inference", "predict_displacement"]
 
 SIZES = 64  # whose programs are kept
 ACTIVATIONS = 2**20  # pixels of pairs whose activations a CPU's cache still helps with
+
+
+def default_device() -> torch.device:
+    """A GPU, where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def bfloat16_pays(device: torch.device | str) -> bool:

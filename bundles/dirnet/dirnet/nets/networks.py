@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from monai.networks.blocks import Convolution
-from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -17,6 +15,7 @@ from ..errors import InputError
 from ..fields.displacement import Displacement
 from ..speed.blocks import ELU, HalvingAverage
 from .definition import DefinedNetwork
+from .layers import Convolution
 from .splines import BSplineTransformer, ThinPlateSplineTransformer
 
 __all__ = ["DIRNet"]
@@ -105,27 +104,16 @@ class DIRNet(DefinedNetwork):
         }
 
         def convolution(inputs: int, kernel_size: int = 3, stride: int = 1) -> nn.Module:
-            block = Convolution(
-                spatial_dims,
-                inputs,
-                channels,
-                kernel_size=kernel_size,
-                strides=stride,
-                padding=0 if stride > 1 else None,
-                bias=False,  # batch normalisation has its own
-                adn_ordering="NA",
-                norm="batch",
-                act="elu",
-            )
-            block.get_submodule("adn").A = ELU()  # MONAI's act takes no class of ours
-            return block
+            return Convolution(spatial_dims, inputs, channels, kernel_size, stride)
 
         def downsampling() -> nn.Module:
             if pooling == "stride":
                 return convolution(channels, kernel_size=2, stride=2)
             if pooling == "average" and spatial_dims == 2:
                 return HalvingAverage()
-            return Pool["AVG" if pooling == "average" else "MAX", spatial_dims](kernel_size=2)
+            if pooling == "average":
+                return nn.AvgPool3d(kernel_size=2)
+            return nn.MaxPool2d(kernel_size=2) if spatial_dims == 2 else nn.MaxPool3d(kernel_size=2)
 
         layers: list[nn.Module] = []
         for level in range(poolings):

@@ -20,8 +20,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from transforms.cine import check_file
 from transforms.grids import slice_grid
+from transforms.paths import check_file
 
 from ...errors import InputError
 from ..aside import buffered, write_set_aside

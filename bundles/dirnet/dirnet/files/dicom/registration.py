@@ -23,8 +23,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeformableSpatialRegistrationStorage, generate_uid
 from torch import Tensor
 
-from transforms.cine import check_file
 from transforms.grids import slice_grid
+from transforms.paths import check_file
 
 from ...errors import InputError
 from ..itk import displacement_image
