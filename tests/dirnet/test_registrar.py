@@ -142,7 +142,8 @@ def test_a_checkpoint_says_which_network_it_is_of(network, tmp_path):
     torch.save(network.state_dict(), tmp_path / "training" / "model.pt")
     loaded = Registrar.load(tmp_path / "training").network
     assert loaded.definition == network.definition
-    assert Registrar.load().network.definition["channels"] == 32
+    assert Registrar.load("unsupervised").network.definition["channels"] == 32
+    assert Registrar.load().network.definition == Registrar.load("contours").network.definition
     with pytest.raises(
         FileNotFoundError, match=r"holds no models/model\.pt of a bundle and no model\.pt of a training"
     ):

@@ -46,7 +46,7 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
         return image
     affine: np.ndarray | None = None
     if isinstance(image, nib.spatialimages.SpatialImage):
-        image, affine = as_array(image.dataobj, name), image.affine
+        affine, image = image.affine, as_array(image.dataobj, name)
         affine = np.eye(4) if affine is None else affine
     elif isinstance(image, Tensor) and hasattr(image, "affine"):  # a MetaTensor, whose class would load all of MONAI
         affine = image.affine.cpu().numpy()  # type: ignore[attr-defined]
