@@ -151,7 +151,7 @@ def test_a_checkpoint_says_which_network_it_is_of(network, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Registrar.load(tmp_path / "nowhere.pt")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match=r"other\.pt it holds no definition of a network"):
+    with pytest.raises(ValueError, match=r"other\.pt: it holds no definition of a network"):
         Registrar.load(tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text(json.dumps({}))
     with pytest.raises(ValueError, match=r"text\.pt is not a checkpoint of tensors, or is damaged"):
