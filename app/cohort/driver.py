@@ -25,11 +25,11 @@ from dirnet.registrar import Registrar
 from .cluster import Share, connect, share_out
 from .records import INTERNAL, Row, check_room, new_folder, publish, read_records, sweep, write_table
 from .studies import INPUTS, Study
-from .worker import AT_ONCE, Worker
+from .worker import STUDIES_PER_WORKER, Worker
 
 __all__ = ["Outcome", "run"]
 
-DEATHS = 3  # of workers: once with others in it, then with this study alone
+MAX_WORKER_DEATHS = 3  # of workers: once with others in it, then with this study alone
 STARTS = 3  # of a worker that dies before it is ready
 
 
@@ -116,7 +116,7 @@ def run(
             if wanted:
                 with connect(address, workers), _terminable(outcome):
                     workers, share = share_out(workers, len(wanted))
-                    _Crew(workers, share, content, folder).do(wanted, outcome, report)
+                    _WorkerPool(workers, share, content, folder).do(wanted, outcome, report)
         except KeyboardInterrupt:
             outcome.stopped = outcome.stopped or signal.SIGINT
             outcome.records = read_records(folder, studies) | outcome.records  # a worker's last may not have arrived
@@ -186,7 +186,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @dataclass
-class _Hand:
+class _WorkerHandle:
     """A worker's process, the studies that it has, and whether it shall have but the one."""
 
     actor: Any
@@ -196,18 +196,18 @@ class _Hand:
     alone: bool = False
 
 
-class _Crew:
+class _WorkerPool:
     """The workers of a run, replaced as they die."""
 
     def __init__(self, workers: int, share: Share, weights: bytes, folder: Path) -> None:
-        options = {"num_cpus": share.threads, "num_gpus": share.gpus, "max_concurrency": AT_ONCE}
+        options = {"num_cpus": share.threads, "num_gpus": share.gpus, "max_concurrency": STUDIES_PER_WORKER}
         # restarts and retries are this class's: it knows which studies a dead worker had, and which may have killed it
         self.worker = ray.remote(Worker).options(**options, max_restarts=0, max_task_retries=0)
         self.arguments = (ray.put(weights), folder, share.threads)
         self.folder = folder
-        self.hands = [self._hire() for _ in range(workers)]
+        self.hands = [self._start_worker() for _ in range(workers)]
         self.fresh: deque[Study] = deque()
-        self.suspects: deque[Study] = deque()  # a worker died that had them
+        self.to_isolate: deque[Study] = deque()  # a worker died that had them
         self.deaths: dict[str, int] = {}
 
     def do(self, studies: Sequence[Study], outcome: Outcome, report: Report) -> None:
@@ -215,7 +215,7 @@ class _Crew:
         self.fresh.extend(studies)
         start = None
         try:
-            while self.fresh or self.suspects or any(hand.flight for hand in self.hands):
+            while self.fresh or self.to_isolate or any(hand.flight for hand in self.hands):
                 report(outcome, sum(hand.starting is None for hand in self.hands))
                 owner = {ref: hand for hand in self.hands for ref in (hand.starting, *hand.flight) if ref is not None}
                 done, _ = ray.wait(list(owner), timeout=1)
@@ -230,23 +230,23 @@ class _Crew:
                 ray.kill(hand.actor)
         report(outcome, 0)
 
-    def _hire(self, starts: int = 1) -> _Hand:
+    def _start_worker(self, starts: int = 1) -> _WorkerHandle:
         actor = self.worker.remote(*self.arguments)
-        return _Hand(actor, actor.ready.remote(), starts)
+        return _WorkerHandle(actor, actor.ready.remote(), starts)
 
     def _feed(self) -> None:
         """Give each worker what it has room for, in turn; a suspect to one that has nothing else."""
-        for depth in range(AT_ONCE):
+        for depth in range(STUDIES_PER_WORKER):
             for hand in self.hands:
                 if hand.starting is not None or hand.alone or len(hand.flight) > depth:
                     continue
-                hand.alone = bool(self.suspects) and not hand.flight
-                queue = self.suspects if hand.alone else self.fresh
+                hand.alone = bool(self.to_isolate) and not hand.flight
+                queue = self.to_isolate if hand.alone else self.fresh
                 if queue:
                     study = queue.popleft()
                     hand.flight[hand.actor.do.remote(study)] = study
 
-    def _take(self, ref: Any, hand: _Hand, outcome: Outcome) -> None:
+    def _take(self, ref: Any, hand: _WorkerHandle, outcome: Outcome) -> None:
         """Take what a worker has answered.
 
         Raises:
@@ -268,25 +268,25 @@ class _Crew:
             self._note(hand.flight.pop(ref), answer, outcome)
             hand.alone = hand.alone and bool(hand.flight)
 
-    def _lost(self, hand: _Hand, error: RayError, outcome: Outcome) -> None:
+    def _lost(self, hand: _WorkerHandle, error: RayError, outcome: Outcome) -> None:
         """A worker has died: its studies are done by others, and another takes its place."""
         ray.kill(hand.actor)  # if it has but lost its connection
         self.hands.remove(hand)
         failed_to_start = isinstance(error, RayActorError) and error.actor_init_failed
         outcome.deaths += not failed_to_start
         if hand.starting is None:
-            self.hands.append(self._hire())
+            self.hands.append(self._start_worker())
         elif hand.starts < STARTS and not failed_to_start:
-            self.hands.append(self._hire(hand.starts + 1))
+            self.hands.append(self._start_worker(hand.starts + 1))
         elif not self.hands:
             raise ChildProcessError(f"no worker can start: {str(error).strip().splitlines()[-1]}") from error
         studies, hand.flight = hand.flight.values(), {}
         for study in studies:
             self.deaths[study.name] = self.deaths.get(study.name, 0) + 1
-            if self.deaths[study.name] < DEATHS:
-                self.suspects.append(study)
+            if self.deaths[study.name] < MAX_WORKER_DEATHS:
+                self.to_isolate.append(study)
                 continue
-            reason = f"{DEATHS} workers died that had this study: a file that ends the program, or not enough memory"
+            reason = f"{MAX_WORKER_DEATHS} workers died that had this study: a file that ends the program, or not enough memory"
             row = {"study": study.name, "status": "failed", "reason": reason, "task": study.task, **study.absolute}
             self._note(study, publish(new_folder(self.folder, study.name), row), outcome)
 

@@ -28,15 +28,15 @@ from transforms.drawings import read_drawing
 from .records import INTERNAL, LOG, Row, new_folder, publish
 from .studies import Study
 
-__all__ = ["AT_ONCE", "Worker"]
+__all__ = ["STUDIES_PER_WORKER", "Worker"]
 
-AT_ONCE = 3  # studies in a worker's memory: one is read, one registered, one written
+STUDIES_PER_WORKER = 3  # studies in a worker's memory: one is read, one registered, one written
 T = TypeVar("T")
 
 
 class Worker:
-    """Does studies, several at a time: :meth:`do` may be called by :data:`AT_ONCE` threads. Reading, registering and
-    writing have a thread each, in which one study waits for the other.
+    """Does studies, several at a time: :meth:`do` may be called by :data:`STUDIES_PER_WORKER` threads. Reading,
+    registering and writing have a thread each, in which one study waits for the other.
 
     Args:
         weights: content of a ``model.pt``; so all workers have the same, wherever they run.
@@ -53,7 +53,8 @@ class Worker:
             file.flush()
             self.registrar = Registrar.load(file.name)
         self.reading, self.registering, self.writing = (
-            ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) for _ in range(AT_ONCE)
+            ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))
+            for _ in range(STUDIES_PER_WORKER)
         )
 
     def ready(self) -> str:

@@ -36,7 +36,7 @@ __all__ = ["prepare"]
 
 RUNNING = 4  # inferences at a time: one computes, the others read and write
 MOST_BYTES = 2**31  # of a request: images are kept on disk, not in memory
-QUIET = ("monailabel", "__main__")  # the latter is MONAI Label's too, in the process of a training or batch
+SILENCED_LOGGERS = ("monailabel", "__main__")  # the latter is MONAI Label's too, in the process of a training or batch
 
 
 def prepare(app: DIRNetApp) -> None:
@@ -45,7 +45,7 @@ def prepare(app: DIRNetApp) -> None:
     MONAI Label offers no way in: its server is complete when it loads an app. Without a server (a training's process)
     nothing is done.
     """
-    for name in QUIET:  # they write whole requests and what is known of an image, its patient too
+    for name in SILENCED_LOGGERS:  # they write whole requests and what is known of an image, its patient too
         logging.getLogger(name).setLevel(logging.WARNING)
     module = sys.modules.get("monailabel.app")
     if module is None:
@@ -54,7 +54,7 @@ def prepare(app: DIRNetApp) -> None:
     route = APIRoute("/infer/{model}", _infer(app), methods=["POST"], tags=["Infer"], summary="Run inference")
     server.router.routes.insert(0, route)
     for kind in (WrongRequest, json.JSONDecodeError, MONAILabelException):
-        server.add_exception_handler(kind, _say)
+        server.add_exception_handler(kind, _error_response)
     origins = [str(origin) for origin in settings.MONAI_LABEL_CORS_ORIGINS]
     if not origins:  # MONAI Label's default lets every site's pages ask
         server.user_middleware = [part for part in server.user_middleware if part.cls is not CORSMiddleware]
@@ -64,7 +64,7 @@ def prepare(app: DIRNetApp) -> None:
     server.middleware_stack = server.build_middleware_stack()
 
 
-async def _say(request: Request, error: Exception) -> JSONResponse:
+async def _error_response(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, WrongRequest):
         status, message = error.status, str(error)
     elif isinstance(error, json.JSONDecodeError):

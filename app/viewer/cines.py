@@ -16,7 +16,7 @@ from transforms.paths import stem
 
 __all__ = ["Cines", "UnknownCineError"]
 
-KEPT = 3  # cines in memory, of about 100 MB each
+MAX_CINES = 3  # cines in memory, of about 100 MB each
 GONE = "no such cine; load the page again if it is new"
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -70,7 +70,7 @@ class Cines:
                 cine = read_cine_stack(path)
                 with self._lock:
                     self._read[key] = stamp, cine
-                    while len(self._read) > KEPT:
+                    while len(self._read) > MAX_CINES:
                         self._read.popitem(last=False)
             return cine
 

@@ -108,7 +108,7 @@ class Registrar:
             sizes = ", ".join(f"{name}{files[name]} has {a.shape[0]}x{a.shape[1]}" for name, a in arrays.items())
             raise InputError(f"moving and fixed differ in size (rows x columns): {sizes}")
         images = _placed_alike(images)
-        if _run_apart(*images.values()):
+        if _axes_differ(*images.values()):
             raise InputError(
                 "the rows of moving and fixed run in different directions in space; give both as files, or both as "
                 "MONAI's readers load them (which have x first)"
@@ -189,7 +189,7 @@ def _placed_alike(images: dict[str, sitk.Image]) -> dict[str, sitk.Image]:
     return images
 
 
-def _run_apart(moving: sitk.Image, fixed: sitk.Image) -> bool:
+def _axes_differ(moving: sitk.Image, fixed: sitk.Image) -> bool:
     """Whether the axes of two slices that have a place in space are swapped or turned against each other."""
     if moving.GetDimension() != 3 or fixed.GetDimension() != 3:
         return False

@@ -286,7 +286,7 @@ def test_a_study_that_ends_its_worker_fails_alone(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     with cluster.connect(None, 2):
         _no_other_gets_in()
-        driver._Crew(2, cluster.Share(1, 0), b"", tmp_path).do(studies, outcome, lambda *_: None)
+        driver._WorkerPool(2, cluster.Share(1, 0), b"", tmp_path).do(studies, outcome, lambda *_: None)
     assert (os.environ["RAY_AUTH_MODE"], "RAY_AUTH_TOKEN" in os.environ) == ("disabled", False)
     assert sorted(outcome.now) == sorted(names)  # once each
     failed = [name for name, row in outcome.records.items() if row["status"] == "failed"]
@@ -377,7 +377,7 @@ def test_ctrl_c_keeps_what_is_done(table, tmp_path, monkeypatch):
 
     monkeypatch.setattr(driver, "connect", lambda *_: nullcontext())
     monkeypatch.setattr(driver, "share_out", lambda *_: (1, None))
-    monkeypatch.setattr(driver, "_Crew", Interrupted)
+    monkeypatch.setattr(driver, "_WorkerPool", Interrupted)
     outcome = driver.run(read_studies(table), tmp_path)
     assert outcome.stopped
     assert list(pd.read_parquet(tmp_path / "cohort.parquet")["study"]) == ["good0"]

@@ -13,7 +13,7 @@ batches = pytest.mark.parametrize("batch", [1, 2, 5])  # a lone image, one part,
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(resampling, "FIELD", 2 * 31 * 48)
+    monkeypatch.setattr(resampling, "CACHED_FIELD_PIXELS", 2 * 31 * 48)
 
 
 def noise(*shape, seed=0):
@@ -168,7 +168,7 @@ def test_errors_name_what_came_and_what_was_expected(wrong, message):
 
 
 def test_parts_have_an_image_for_each_thread(monkeypatch):
-    monkeypatch.setattr(resampling, "FIELD", 1)
+    monkeypatch.setattr(resampling, "CACHED_FIELD_PIXELS", 1)
     image, field = noise(5, 1, 16, 16), some_field(5, (16, 16))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert [len(part) for _, part, _ in resampling._parts(image, field)] == [2, 2, 1]
+    assert [len(part) for _, part, _ in resampling._cache_sized_parts(image, field)] == [2, 2, 1]

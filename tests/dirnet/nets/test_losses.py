@@ -122,7 +122,7 @@ def test_folding_loss_is_what_the_determinant_lacks_to_the_margin(factor, expect
 
 @pytest.mark.parametrize("batch", [1, 4, 5])
 def test_folding_loss_is_the_mean_over_the_batch(batch, monkeypatch):
-    monkeypatch.setattr(losses, "FIELD", 4 * 12 * 15)
+    monkeypatch.setattr(losses, "CACHED_FIELD_PIXELS", 4 * 12 * 15)
     ddf = (3 * noise(batch, 2, 12, 15)).requires_grad_()
     found, expected = FoldingLoss(margin=0.2)(ddf), torch.relu(0.2 - jacobian_determinant(ddf)).mean()
     assert expected > 0.1

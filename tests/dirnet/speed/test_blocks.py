@@ -9,7 +9,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from dirnet.speed import blocks
-from dirnet.speed.blocks import ELU, VALUES, HalvingAverage
+from dirnet.speed.blocks import CACHED_VALUES, ELU, HalvingAverage
 from dirnet.speed.cpu import fusion_works
 
 LAYOUTS = {
@@ -28,7 +28,7 @@ def values(*shape, dtype=torch.float32):
 @pytest.mark.parametrize("rows", [4, 520, 600])  # less than a part; some parts and a rest of one, and not
 def test_elu_is_torchs(rows, dtype, layout):
     source = LAYOUTS[layout](values(2, 8, rows, 256, dtype=dtype)).requires_grad_()
-    assert (source.numel() >= VALUES) == (rows > 4)
+    assert (source.numel() >= CACHED_VALUES) == (rows > 4)
     weights = values(*source.shape, dtype=dtype)
     results = []
     for block in (ELU(), nn.ELU(inplace=True)):
@@ -53,7 +53,7 @@ def test_elu_changes_its_input_as_torchs_does():
 
 
 def test_what_is_no_number_stays_so():
-    whole = values(VALUES)
+    whole = values(CACHED_VALUES)
     whole[:3] = torch.tensor([float("nan"), float("inf"), -float("inf")])
     assert torch.equal(ELU()(whole)[1:3], torch.tensor([float("inf"), -1.0]))
     assert whole[0].isnan()
@@ -63,14 +63,14 @@ def test_what_is_no_number_stays_so():
 def test_only_large_tensors_are_for_onednn(monkeypatch):
     calls = []
     program = blocks._elu_program(torch.float32)
-    program(values(VALUES), torch.zeros(1))
+    program(values(CACHED_VALUES), torch.zeros(1))
     assert "oneDNNFusionGroup" in str(torch.jit.last_executed_optimized_graph())
     monkeypatch.setattr(blocks, "_elu_program", lambda dtype: lambda *inputs: calls.append(1) or program(*inputs))
-    ELU()(values(VALUES - 1))
+    ELU()(values(CACHED_VALUES - 1))
     assert not calls
-    ELU()(values(2 * VALUES, dtype=torch.float64))  # which oneDNN does not know
+    ELU()(values(2 * CACHED_VALUES, dtype=torch.float64))  # which oneDNN does not know
     assert not calls
-    ELU()(values(2 * VALUES + 1))
+    ELU()(values(2 * CACHED_VALUES + 1))
     assert len(calls) == 2
 
 
@@ -78,12 +78,12 @@ def test_elu_of_no_values_has_a_shape():
     blocks._elu_program.cache_clear()
     with FakeTensorMode():
         assert ELU()(torch.zeros(2, 8, 256, 512)).shape == (2, 8, 256, 512)
-    torch.testing.assert_close(ELU()(values(VALUES)), nn.functional.elu(values(VALUES)))
+    torch.testing.assert_close(ELU()(values(CACHED_VALUES)), nn.functional.elu(values(CACHED_VALUES)))
 
 
 def test_elu_is_computed_where_onednn_does_not_fuse(monkeypatch):
     monkeypatch.setattr(blocks, "fusion_works", lambda device: False)
-    torch.testing.assert_close(ELU()(values(VALUES)), nn.functional.elu(values(VALUES)))
+    torch.testing.assert_close(ELU()(values(CACHED_VALUES)), nn.functional.elu(values(CACHED_VALUES)))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..speed.cpu import FIELD, at_once, eager_on_cpu
+from ..speed.cpu import CACHED_FIELD_PIXELS, eager_on_cpu, images_per_part
 
 __all__ = ["kept_identity", "sample", "sample_grid", "warp"]
 
@@ -44,7 +44,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear") -> Tensor:
         raise ValueError(f"mode must be one of {tuple(MODES)}, got {mode!r}")
     kind = torch.promote_types(image.dtype, torch.float32)
     image, ddf = image.to(kind), ddf.to(kind)
-    if _quickly(image) and len(image) > 1:
+    if _may_sample_in_parts(image) and len(image) > 1:
         return _WarpInParts.apply(image, ddf, mode)
     # each component by itself, in memory too: the sampler's own order, components last, takes twice the time to fill
     places = [
@@ -67,7 +67,7 @@ def sample(image: Tensor, places: Tensor) -> Tensor:
 def sample_grid(image: Tensor, grid: Tensor, mode: str = "bilinear") -> Tensor:
     """torch's ``grid_sample`` with border padding: places (B, H, W[, D], dims) in its normalised coordinates."""
     # torch shares out images alone to threads: a lone one as several, each with a strip of the rows wanted of it
-    strips = torch.get_num_threads() if _quickly(image) and len(image) == 1 else 1
+    strips = torch.get_num_threads() if _may_sample_in_parts(image) and len(image) == 1 else 1
     if strips == 1 or grid.shape[1] % strips:
         return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
     image = image.expand(strips, *image.shape[1:])
@@ -84,7 +84,7 @@ def kept_identity(size: tuple[int, ...], device: torch.device) -> Tensor:
         return torch.stack([axis.expand(size) for axis in axes[::-1]]).unsqueeze(0)
 
 
-def _quickly(image: Tensor) -> bool:
+def _may_sample_in_parts(image: Tensor) -> bool:
     """Whether it may be sampled in the ways that are for a CPU, and for images without a gradient of their own."""
     return eager_on_cpu(image) and not (image.requires_grad and torch.is_grad_enabled())
 
@@ -106,7 +106,7 @@ class _WarpInParts(torch.autograd.Function):
         ctx.mode = mode
         sampler = torch.grid_sampler_2d if ddf.shape[1] == 2 else torch.grid_sampler_3d
         warped = image.new_empty(image.shape)
-        for here, part, grid in _parts(image, ddf):
+        for here, part, grid in _cache_sized_parts(image, ddf):
             warped[here] = sampler(part, grid, MODES[mode], BORDER, False)
         return warped
 
@@ -117,17 +117,19 @@ class _WarpInParts(torch.autograd.Function):
         aten = torch.ops.aten
         sampler = aten.grid_sampler_2d_backward if ddf.shape[1] == 2 else aten.grid_sampler_3d_backward
         result = torch.empty_like(ddf, memory_format=torch.contiguous_format)
-        for here, part, grid in _parts(image, ddf):
+        for here, part, grid in _cache_sized_parts(image, ddf):
             _, found = sampler(gradient[here], part, grid, MODES[ctx.mode], BORDER, False, [False, True])
             for axis, n in enumerate(ddf.shape[2:]):
                 torch.mul(found[..., -1 - axis], 2.0 / n, out=result[here, axis])
         return None, result, None
 
 
-def _parts(image: Tensor, ddf: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+def _cache_sized_parts(image: Tensor, ddf: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Which images, these images, and the sampler's coordinates for them."""
     axes = _identity(ddf)
-    step = max(at_once(ddf, FIELD), torch.get_num_threads())  # the sampler shares out images alone to threads
+    step = max(
+        images_per_part(ddf, CACHED_FIELD_PIXELS), torch.get_num_threads()
+    )  # the sampler shares out images alone to threads
     room = torch.empty_like(ddf[:step], memory_format=torch.contiguous_format)
     for start in range(0, len(ddf), step):
         here = slice(start, start + step)

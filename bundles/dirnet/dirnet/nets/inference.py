@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ..fields.displacement import Displacement
-from ..speed.cpu import at_once, fuse, fusion_works
+from ..speed.cpu import fuse, fusion_works, images_per_part
 from .networks import DIRNet
 
 __all__ = ["FusedDIRNet", "bfloat16_pays", "default_device", "for_inference", "predict_displacement"]
 
-SIZES = 64  # whose programs are kept
-ACTIVATIONS = 2**20  # pixels of pairs whose activations a CPU's cache still helps with
+MAX_PROGRAMS = 64  # whose programs are kept
+CACHED_ACTIVATION_PIXELS = 2**20  # pixels of pairs whose activations a CPU's cache still helps with
 
 
 def default_device() -> torch.device:
@@ -44,7 +44,7 @@ def predict_displacement(network: Any, pairs: Tensor, amp: bool) -> Displacement
             100 pixels.
     """
     whole = pairs.device.type != "cpu" or torch.is_grad_enabled()
-    number = at_once(pairs, ACTIVATIONS)
+    number = images_per_part(pairs, CACHED_ACTIVATION_PIXELS)
     with torch.autocast(pairs.device.type, torch.bfloat16, enabled=amp):
         if whole or len(pairs) <= number:
             return network.displacement(pairs)
@@ -91,7 +91,7 @@ class FusedDIRNet(nn.Module):
         self.definition = network.definition
         self.dtype = torch.bfloat16 if amp else torch.float32
         self._layers = copy.deepcopy(network.regressor).to(self.dtype)
-        self._program = functools.lru_cache(SIZES)(self._make_program)
+        self._program = functools.lru_cache(MAX_PROGRAMS)(self._make_program)
         self.eval()
 
     def train(self, mode: bool = True) -> FusedDIRNet:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..fields.jacobian import jacobian_determinant
-from ..speed.cpu import FIELD, at_once
+from ..speed.cpu import CACHED_FIELD_PIXELS, images_per_part
 
 __all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "ncc"]
 
@@ -60,7 +60,10 @@ class FoldingLoss(nn.Module):
         Pixels count as square.
         """
         # on a CPU a few fields at a time, whose determinants stay in its cache: two thirds of the time
-        determinants = map(jacobian_determinant, ddf.split(at_once(ddf, FIELD)) if ddf.device.type == "cpu" else [ddf])
+        determinants = map(
+            jacobian_determinant,
+            ddf.split(images_per_part(ddf, CACHED_FIELD_PIXELS)) if ddf.device.type == "cpu" else [ddf],
+        )
         deficits = [torch.relu(self.margin - determinant) for determinant in determinants]
         return torch.stack([deficit.sum() for deficit in deficits]).sum() / sum(map(torch.numel, deficits))
 

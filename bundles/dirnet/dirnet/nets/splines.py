@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..fields.displacement import BOUNDARIES, BSplinePart, Displacement
 from ..fields.resampling import kept_identity, sample_grid, warp
-from ..speed.cpu import may_keep
+from ..speed.cpu import is_plain_and_eager
 
 __all__ = [
     "BSplineTransformer",
@@ -173,7 +173,7 @@ class BSplineTransformer(nn.Module):
         count, spacing, device = control_points.shape[axis + 2], self.spacing[axis], control_points.device
         replicate = self.boundary == "replicate"
         if not torch.jit.is_scripting():  # noqa: SIM102 (TorchScript must not see what follows)
-            if may_keep(control_points):
+            if is_plain_and_eager(control_points):
                 return _kept_matrix(size, count, spacing, self.order, replicate, device)
         return bspline_matrix(size, count, spacing, self.order, replicate, device)
 
@@ -212,7 +212,7 @@ class BSplineWarp(nn.Module):
             ValueError: when batch or dimensions differ, or the control points do not reach over the image.
         """
         size = list(moving.shape[2:])
-        if len(moving) == len(control_points) == 1 and moving.dtype != torch.float64 and may_keep(moving):
+        if len(moving) == len(control_points) == 1 and moving.dtype != torch.float64 and is_plain_and_eager(moving):
             return self._warp_one(control_points, moving, size)
         return warp(moving, self.transformer(control_points, size))
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cpu import eager_on_cpu, fuse, fusion_works, may_keep
+from .cpu import eager_on_cpu, fuse, fusion_works, is_plain_and_eager
 
 __all__ = ["ELU", "HalvingAverage"]
 
-VALUES = 2**20  # that stay in a CPU's cache
+CACHED_VALUES = 2**20  # that stay in a CPU's cache
 FUSED = (torch.float32, torch.bfloat16)  # by oneDNN
 
 
@@ -28,16 +28,16 @@ class ELU(nn.ELU):
 
     def forward(self, input: Tensor) -> Tensor:
         if not torch.jit.is_scripting():  # noqa: SIM102 (TorchScript must not see what follows)
-            if _suits_onednn(input):
+            if _fits_onednn(input):
                 return _FusedELU.apply(input)
         return F.elu(input, self.alpha, self.inplace)
 
 
-def _suits_onednn(input: Tensor) -> bool:
-    if not (may_keep(input) and fusion_works(input.device)):
+def _fits_onednn(input: Tensor) -> bool:
+    if not (is_plain_and_eager(input) and fusion_works(input.device)):
         return False
     leaf = input.is_leaf and input.requires_grad  # torch's own refuses it before it is overwritten
-    return input.dtype in FUSED and input.numel() >= VALUES and not leaf
+    return input.dtype in FUSED and input.numel() >= CACHED_VALUES and not leaf
 
 
 class _FusedELU(torch.autograd.Function):
@@ -47,8 +47,8 @@ class _FusedELU(torch.autograd.Function):
         if values.is_contiguous():
             program, zero = _elu_program(input.dtype), input.new_zeros(1)
             with torch.autocast("cpu", enabled=False):
-                for part in values.view(-1).split(VALUES):
-                    part.copy_(program(part, zero)) if len(part) == VALUES else F.elu_(part)
+                for part in values.view(-1).split(CACHED_VALUES):
+                    part.copy_(program(part, zero)) if len(part) == CACHED_VALUES else F.elu_(part)
         else:
             F.elu_(input)
         ctx.mark_dirty(input)
@@ -65,7 +65,8 @@ class _FusedELU(torch.autograd.Function):
 def _elu_program(dtype: torch.dtype) -> torch.jit.ScriptModule:
     # oneDNN takes no layer alone: the sum with zero makes it two
     return fuse(
-        lambda values, zero: F.elu(values + zero), [torch.zeros(VALUES, dtype=dtype), torch.zeros(1, dtype=dtype)]
+        lambda values, zero: F.elu(values + zero),
+        [torch.zeros(CACHED_VALUES, dtype=dtype), torch.zeros(1, dtype=dtype)],
     )
 
 

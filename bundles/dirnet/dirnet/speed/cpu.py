@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FIELD", "at_once", "eager_on_cpu", "fuse", "fusion_works", "may_keep"]
+__all__ = ["CACHED_FIELD_PIXELS", "eager_on_cpu", "fuse", "fusion_works", "images_per_part", "is_plain_and_eager"]
 
-FIELD = 2**18  # pixels of fields, and what is made of them, that stay in a CPU's cache
+CACHED_FIELD_PIXELS = 2**18  # pixels of fields, and what is made of them, that stay in a CPU's cache
 
 _making = threading.Lock()  # whether oneDNN fuses is one flag of the whole process
 
@@ -23,12 +23,12 @@ def eager_on_cpu(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
-def may_keep(tensor: Tensor) -> bool:
+def is_plain_and_eager(tensor: Tensor) -> bool:
     """Whether what is made of its size alone can be kept for another: of a plain tensor that has values now."""
     return type(tensor) in (Tensor, nn.Parameter) and eager_on_cpu(tensor)
 
 
-def at_once(images: Tensor, pixels: int) -> int:
+def images_per_part(images: Tensor, pixels: int) -> int:
     """How many of (B, C, H, W[, D]) a CPU is best given at a time: those that have ``pixels``, or one."""
     return max(1, pixels // max(1, math.prod(images.shape[2:])))
 

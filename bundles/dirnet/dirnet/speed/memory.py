@@ -7,7 +7,7 @@ import ctypes
 __all__ = ["keep_freed_memory"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-MOST = 2**30, 2**25  # the second is all that glibc before 2.35 takes
+MAX_BLOCK_SIZES = 2**30, 2**25  # the second is all that glibc before 2.35 takes
 
 
 def keep_freed_memory() -> bool:
@@ -23,4 +23,6 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library; Windows
         return False
-    return bool(mallopt(TRIM_THRESHOLD, MOST[0])) and any(mallopt(MMAP_THRESHOLD, most) for most in MOST)
+    return bool(mallopt(TRIM_THRESHOLD, MAX_BLOCK_SIZES[0])) and any(
+        mallopt(MMAP_THRESHOLD, most) for most in MAX_BLOCK_SIZES
+    )

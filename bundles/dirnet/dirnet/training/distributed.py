@@ -23,7 +23,7 @@ from ..nets.losses import RegistrationLoss
 __all__ = ["BatchLoss", "DistributedNetwork", "SharedBatchNorm", "local_device", "start", "stop"]
 
 # the others wait so long while the first process reads the data or validates; when it fails, torchrun ends them at once
-PATIENCE = timedelta(hours=2)
+PROCESS_TIMEOUT = timedelta(hours=2)
 
 
 def local_device() -> torch.device:
@@ -50,9 +50,9 @@ def start(device: torch.device | str) -> None:
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", timeout=PATIENCE, device_id=device)
+        dist.init_process_group("nccl", timeout=PROCESS_TIMEOUT, device_id=device)
     else:
-        dist.init_process_group("gloo", timeout=PATIENCE)
+        dist.init_process_group("gloo", timeout=PROCESS_TIMEOUT)
     if dist.get_rank() > 0:
         logging.disable(logging.ERROR)
 

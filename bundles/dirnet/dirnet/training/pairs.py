@@ -69,10 +69,10 @@ class PairRegistration:
             registration.save(self.folder, pair["name"], self.formats, self.overwrite)
         except (InputError, FileNotFoundError) as error:
             self.failed.append(str(error))
-            self._say(f"{pair['name']}: failed: {error}")
+            self._print(f"{pair['name']}: failed: {error}")
             return {}
         largest = np.linalg.norm(registration.ddf, axis=0).max()
-        self._say(
+        self._print(
             f"{pair['name']}: NCC {registration.ncc_before:.3f} before, {registration.ncc_after:.3f} after; largest "
             f"displacement {largest:.1f} px; {registration.folded_percent:.3f} % folded; "
             f"written to {self.folder / pair['name']}_*"
@@ -88,5 +88,5 @@ class PairRegistration:
             count = f"{len(self.failed)} of {self.pairs} pairs failed: " if self.pairs > 1 else ""
             raise InputError(count + "; ".join(self.failed))
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
