@@ -286,7 +286,8 @@ class _WorkerPool:
             if self.deaths[study.name] < MAX_WORKER_DEATHS:
                 self.to_isolate.append(study)
                 continue
-            reason = f"{MAX_WORKER_DEATHS} workers died that had this study: a file that ends the program, or not enough memory"
+            died = f"{MAX_WORKER_DEATHS} workers died that had this study"
+            reason = f"{died}: a file that ends the program, or not enough memory"
             row = {"study": study.name, "status": "failed", "reason": reason, "task": study.task, **study.absolute}
             self._note(study, publish(new_folder(self.folder, study.name), row), outcome)
 
