@@ -178,8 +178,9 @@ def test_without_whole_cines_it_says_what_was_expected(tmp_path, data):
 def test_a_broken_cine_is_left_out_by_name(tmp_path, data):
     broken = shutil.copytree(data, tmp_path / "data")
     series = next(broken.glob("SCD_IMAGES_01/SCD0000201/CINESAX_*"))
-    (series / "other.dcm").write_bytes((series / "IM-0001-0001.dcm").read_bytes())
+    frame = series / "IM-0001-0001.dcm"
+    frame.write_bytes(frame.read_bytes()[:-1000])
     patients, left_out = read_patients(read_records(broken, ""))
     assert [patient.name for patient in patients] == ["PH-01", "PH-03"]
     assert list(left_out) == ["PH-02"]
-    assert "frames" in left_out["PH-02"]
+    assert "IM-0001-0001.dcm" in left_out["PH-02"]

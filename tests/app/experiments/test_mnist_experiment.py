@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from app.experiments.mnist import choose, sharpness
+from app.experiments.__main__ import choose_digits
+from app.experiments.mnist import sharpness
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_sharpness():
 
 
 def test_digits_are_numbers():
-    assert choose("3, 1,3") == [1, 3]
+    assert choose_digits("3, 1,3") == [1, 3]
     for wrong in ("", "ten", "10", "-1"):
         with pytest.raises(ValueError, match="digits must be numbers from 0 to 9"):
-            choose(wrong)
+            choose_digits(wrong)

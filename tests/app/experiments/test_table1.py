@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from app.experiments.methods import METHODS, Workplace
+from app.experiments.methods import METHODS
 from app.experiments.table1 import check_data
+from app.experiments.workplace import Workplace
 from transforms.records import SPLITS, records_of_split
 from transforms.sources import read_records
 

@@ -264,7 +264,7 @@ def test_a_mask_is_loaded_and_errors_are_shown(reader, cines, dice, tmp_path):
     small = sitk.GetImageFromArray(np.ones((5, 6), np.uint8))
     sitk.WriteImage(small, tmp_path / "small.nii.gz")
     page.set_input_files("#mask", tmp_path / "small.nii.gz")
-    assert reader.status().startswith("small.nii.gz: one slice of 5x6 pixels")
+    assert reader.status().startswith("small.nii.gz: has no place in space")
     assert "wrong" in page.locator("#status").get_attribute("class")
 
 

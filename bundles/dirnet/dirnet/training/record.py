@@ -57,6 +57,7 @@ FREE = (
     "train#dataset#num_workers",
     "validate#dataset",
     "validate#evaluator#network",
+    "validate#evaluator#val_handlers",
 )
 
 _locks: dict[Path, int] = {}  # file descriptors of the folders in which this process trains

@@ -69,7 +69,11 @@ class TrainingState:
 
     def attach(self, engine: Engine) -> None:
         if self.resume:
-            self.load(engine)
+            try:
+                self.load(engine)
+            except BaseException:
+                release(self.folder)
+                raise
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.stop)
         engine.add_event_handler(Events.COMPLETED, lambda: release(self.folder))
         if idist.get_rank() > 0:
