@@ -14,7 +14,9 @@ import ray
 from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader, Config
 
-__all__ = ["Share", "connect", "processors", "share_out", "threads_of"]
+from dirnet.speed.threads import available_cores
+
+__all__ = ["Share", "connect", "share_out", "threads_of"]
 
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # no cluster: what Ray does on these two it does everywhere with "0"
 OBJECT_STORE = 80 * 2**20  # about the least that Ray takes: paths and numbers travel, no images
@@ -26,11 +28,6 @@ class Share:
 
     threads: int
     gpus: float
-
-
-def processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -50,7 +47,7 @@ def connect(address: str | None, workers: int | None) -> Iterator[None]:
     with _private() if address is None else nullcontext():
         try:
             if address is None:
-                room = max(processors(), workers or 1)
+                room = max(available_cores(), workers or 1)
                 ray.init("local", num_cpus=room, include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet)
                 if any(node["NodeManagerAddress"] not in ("127.0.0.1", "::1") for node in ray.nodes()):
                     raise ConnectionError(f"Ray {ray.__version__} listens to more than this machine")

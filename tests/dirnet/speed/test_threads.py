@@ -11,17 +11,19 @@ from dirnet.speed.threads import available_cores, prepare, use
 
 
 def test_cores_are_those_of_the_affinity_and_of_the_container(tmp_path):
-    quota = tmp_path / "cpu.max"
     cores = len(os.sched_getaffinity(0))
-    for content, expected in (
-        ("max 100000", cores),
-        ("150000 100000", min(cores, 2)),
-        ("50000 100000", 1),
-        ("", cores),
-    ):
-        quota.write_text(content)
-        assert available_cores(quota) == expected
     assert available_cores(tmp_path / "none") == cores
+    first, second = tmp_path / "first", tmp_path / "second"  # versions of control groups
+    (first / "cpu").mkdir(parents=True)
+    second.mkdir()
+    for quota, expected in (("-1", cores), ("150000", min(cores, 2)), ("50000", 1)):
+        (first / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (first / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+        assert available_cores(first) == expected
+        (second / "cpu.max").write_text(f"{quota.replace('-1', 'max')} 100000\n")
+        assert available_cores(second) == expected
+    (second / "cpu.max").write_text("")
+    assert available_cores(second) == cores
 
 
 def test_what_the_user_has_set_stays():

@@ -17,17 +17,27 @@ from ..errors import InputError
 
 __all__ = ["available_cores", "prepare", "use"]
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, "<microseconds> <period>" or "max <period>"
+GROUPS = Path("/sys/fs/cgroup")  # Linux's control groups, as a container sees them
 
 
-def available_cores(quota: Path = QUOTA) -> int:
+def available_cores(groups: Path = GROUPS) -> int:
     """Cores that this process may use: of its affinity, and of its container's quota, rounded up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(groups)
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _quota(groups: Path) -> float | None:
+    """Cores that a container has time for; None without a limit."""
+    second, first = groups / "cpu.max", groups / "cpu"  # of the two versions of control groups
     try:
-        most, period = quota.read_text().split()
-        return max(1, min(cores, math.ceil(int(most) / int(period))))
-    except (OSError, ValueError):  # no container, or no limit
-        return cores
+        if second.is_file():
+            most, period = second.read_text().split()  # microseconds, or "max"
+        else:
+            most, period = ((first / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(most) / int(period) if int(most) > 0 else None  # -1 is no limit
+    except (OSError, ValueError):
+        return None
 
 
 def prepare(environment: MutableMapping[str, str] = os.environ) -> None:
