@@ -132,4 +132,6 @@ class Workplace:
 
 
 def _files(config: str, method: Method) -> list[str]:
-    return [str(path) for path in (CONFIGS / config, method.overlay) if path is not None]
+    # an evaluation builds a trained network as its checkpoint says
+    overlay = None if method.trained and config == "evaluate.json" else method.overlay
+    return [str(path) for path in (CONFIGS / config, overlay) if path is not None]

@@ -34,6 +34,7 @@ FREE = (
     "dataset_dir",
     "bundle_root",
     "resume",
+    "first_process",
     "device",
     "compile",
     "threads",
@@ -47,17 +48,12 @@ FREE = (
     "run",
     "finalize",
     "train#trainer#train_handlers",
-    "train#progress#_disabled_",
-    "train#log#_disabled_",
-    "train#validation#_disabled_",
-    "validate#log#_disabled_",
     "train#dataset#progress",
     "train#dataset#rank",
     "train#dataset#processes",
     "train#dataset#num_workers",
     "validate#dataset",
     "validate#evaluator#network",
-    "validate#evaluator#val_handlers",
 )
 
 _locks: dict[Path, int] = {}  # file descriptors of the folders in which this process trains
