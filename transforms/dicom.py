@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import locale
 import struct
 import zlib
 from collections.abc import Iterator
@@ -175,8 +174,7 @@ def dicom_pixels(dataset: Dataset, headers: list[Dataset], path: str | Path) -> 
     with named_errors(path):
         _check_counts(dataset, path)
         try:
-            with _same_locale():
-                stored = dataset.pixel_array
+            stored = dataset.pixel_array
         except (RuntimeError, NotImplementedError) as error:
             syntax = dataset.file_meta.TransferSyntaxUID
             if syntax.is_compressed and any(word in str(error) for word in ("missing", "not installed")):  # a decoder
@@ -210,16 +208,6 @@ class BoundedFile(io.BufferedReader):
         if size is not None and size > 2**16:
             size = max(0, min(size, self.size - self.tell()))
         return super().read(size)
-
-
-@contextmanager
-def _same_locale() -> Iterator[None]:
-    """Put the locale back: libjpeg's decoder sets the process to "C", after which text files would be read as ASCII."""
-    before = locale.setlocale(locale.LC_ALL)
-    try:
-        yield
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
 
 
 def _has_mark(head: bytes) -> bool:

@@ -1,6 +1,7 @@
 """DICOM files and pictures that are cut, claim what they don't hold, or hold numbers that are none."""
 
 import io
+import locale
 import zlib
 
 import numpy as np
@@ -204,7 +205,9 @@ def test_a_compressed_file_has_the_grey_values_of_its_plain_twin(tmp_path, twin)
         writer.UseCompressionOn()
         writer.SetCompressor("JPEG")
         writer.SetFileName(path)
+        before = locale.setlocale(locale.LC_ALL)  # GDCM's JPEG writer sets it to "C"
         writer.Execute(sitk.ReadImage(plain))
+        locale.setlocale(locale.LC_ALL, before)
         assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.70"
     assert np.array_equal(pixels(path), pydicom.dcmread(plain).pixel_array)
     assert read_image(path)[1] == read_image(plain)[1] is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import json
 import math
@@ -159,6 +160,7 @@ def _lock(folder: Path) -> None:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     _locks[folder.resolve()] = descriptor
+    atexit.register(release, folder)  # also where the training never begins
 
 
 def check_same(folder: Path, about: Mapping[str, Any]) -> None:
