@@ -19,6 +19,7 @@ from monai.utils import set_determinism
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dirnet.nets.networks import DIRNet
+from dirnet.nets.weights import load_network
 from dirnet.training.state import TrainingState
 from transforms.pairing import RemainingBatches
 
@@ -251,6 +252,76 @@ def test_a_regularization_of_monai_can_be_asked_for(run, phantom_dir, tmp_path):
     result = run("train", *options)
     assert result.returncode == 0, result.stderr[-3000:]
     assert json.loads((tmp_path / "settings.json").read_text())["regularization"] == "BendingEnergyLoss()"
+
+
+@pytest.mark.parametrize(
+    ("options", "recorded"),
+    [
+        (
+            {"similarity": {"_target_": "monai.losses.LocalNormalizedCrossCorrelationLoss", "spatial_dims": 2}},
+            {"similarity": {"_target_": "monai.losses.LocalNormalizedCrossCorrelationLoss", "spatial_dims": 2}},
+        ),
+        ({"similarity": {"_target_": "monai.losses.GlobalMutualInformationLoss"}}, {}),
+        ({"similarity": {"_target_": "torch.nn.MSELoss"}}, {}),
+        (
+            {
+                "optimizer#_target_": "torch.optim.AdamW",
+                "network_def": {
+                    "_target_": "dirnet.nets.adapters.DenseNetwork",
+                    "target": "monai.networks.nets.VoxelMorph",
+                    "options": {"spatial_dims": 2},
+                    "divisor": 32,
+                },
+            },
+            {},
+        ),
+    ],
+    ids=["local NCC", "mutual information", "MSE", "VoxelMorph by AdamW"],
+)
+def test_another_similarity_optimizer_or_network_trains_and_is_recorded(
+    bundle, phantom_dir, tmp_path, options, recorded
+):
+    folders = {"dataset_dir": str(phantom_dir), "output_dir": str(tmp_path), "cache_dir": str(tmp_path / "cache")}
+    small = {"iterations": 2, "batch_size": 2, "spatial_size": [64, 64], "crop_size": [64, 64], "val_interval": 2}
+    config = str(bundle / "configs" / "train.json")
+    workflow = create_workflow(
+        config_file=config, workflow_type="train", logging_file=False, **folders, **small, **options
+    )
+    before = {name: value.clone() for name, value in workflow.network_def.named_parameters()}
+    workflow.run()
+    workflow.finalize()
+    set_determinism(None)
+    assert any(not torch.equal(value, before[name]) for name, value in workflow.network_def.named_parameters())
+    kept = json.loads((tmp_path / "config.json").read_text())
+    for key, value in (recorded or wanted).items():
+        found = kept
+        for part in key.split("#"):
+            found = found[part]
+        assert found == value
+    network = load_network(tmp_path / "model_final.pt")
+    assert network.definition == workflow.network_def.definition
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--loss", "{'_target_':'torch.nn.MSELoss'}"], "loss: expected the loss of a registration"),
+        (["--network_def#spatial_dims", 3], "network_def: this training is of 2-D slices, the network is 3-D"),
+        (["--loss#image_loss", 1], "RegistrationLoss: RegistrationLoss.__init__() got an unexpected keyword argument"),
+    ],
+)
+def test_a_part_that_does_not_fit_ends_on_one_line(run, phantom_dir, tmp_path, options, message):
+    result = run("train", "--dataset_dir", phantom_dir, "--output_dir", tmp_path / "out", *SMALL, *options)
+    assert result.returncode != 0
+    assert message in result.stderr.splitlines()[-1]
+
+
+def test_a_resume_with_another_option_is_refused(trained, run, phantom_dir):
+    folder, _ = trained
+    common = ["--dataset_dir", phantom_dir, "--output_dir", folder, "--resume", True, "--iterations", 20]
+    result = run("train", *SMALL, *common, "--optimizer#weight_decay", 0.1)
+    assert result.returncode != 0
+    assert "optimizer#weight_decay None (now 0.1)" in result.stderr.splitlines()[-1]
 
 
 def test_without_data_it_says_that_it_uses_the_phantom_and_learns(run, tmp_path):

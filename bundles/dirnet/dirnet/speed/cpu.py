@@ -34,16 +34,21 @@ def images_per_part(images: Tensor, pixels: int) -> int:
 
 
 def fusion_works(device: torch.device | str) -> bool:
-    """Whether the graph compiler computes on the device."""
+    """Whether the graph compiler computes on the device.
+
+    It is called by way of ``torch.jit``, which PyTorch no longer develops: where that has gone, layers are not fused.
+    """
     linux = platform.system() == "Linux" and platform.machine() == "x86_64"
-    return torch.device(device).type == "cpu" and linux and torch.backends.mkldnn.is_available()
+    there = all(hasattr(torch.jit, name) for name in ("enable_onednn_fusion", "trace", "freeze"))
+    return torch.device(device).type == "cpu" and linux and there and torch.backends.mkldnn.is_available()
 
 
 @torch.no_grad()
 def fuse(layers: nn.Module | Callable[..., Tensor], inputs: Sequence[Tensor]) -> torch.jit.ScriptModule:
     """A program for inputs of these sizes, layouts and types alone, without gradients; weights are constants in it.
 
-    It is to be run with autocast off.
+    It is to be run with autocast off. With the unsupervised network one registration took 1.4 times as long without it,
+    a propagation over 20 frames 1.2 times (one thread, a busy machine, 2026-11).
     """
     with _making, torch.autocast("cpu", enabled=False):
         was_enabled = torch.jit.onednn_fusion_enabled()
