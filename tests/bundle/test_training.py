@@ -255,32 +255,24 @@ def test_a_regularization_of_monai_can_be_asked_for(run, phantom_dir, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "recorded"),
+    "options",
     [
-        (
-            {"similarity": {"_target_": "monai.losses.LocalNormalizedCrossCorrelationLoss", "spatial_dims": 2}},
-            {"similarity": {"_target_": "monai.losses.LocalNormalizedCrossCorrelationLoss", "spatial_dims": 2}},
-        ),
-        ({"similarity": {"_target_": "monai.losses.GlobalMutualInformationLoss"}}, {}),
-        ({"similarity": {"_target_": "torch.nn.MSELoss"}}, {}),
-        (
-            {
-                "optimizer#_target_": "torch.optim.AdamW",
-                "network_def": {
-                    "_target_": "dirnet.nets.adapters.DenseNetwork",
-                    "target": "monai.networks.nets.VoxelMorph",
-                    "options": {"spatial_dims": 2},
-                    "divisor": 32,
-                },
+        {"similarity": {"_target_": "monai.losses.LocalNormalizedCrossCorrelationLoss", "spatial_dims": 2}},
+        {"similarity": {"_target_": "monai.losses.GlobalMutualInformationLoss"}},
+        {"similarity": {"_target_": "torch.nn.MSELoss"}},
+        {
+            "optimizer#_target_": "torch.optim.AdamW",
+            "network_def": {
+                "_target_": "dirnet.nets.adapters.DenseNetwork",
+                "target": "monai.networks.nets.VoxelMorph",
+                "options": {"spatial_dims": 2},
+                "divisor": 32,
             },
-            {},
-        ),
+        },
     ],
     ids=["local NCC", "mutual information", "MSE", "VoxelMorph by AdamW"],
 )
-def test_another_similarity_optimizer_or_network_trains_and_is_recorded(
-    bundle, phantom_dir, tmp_path, options, recorded
-):
+def test_another_similarity_optimizer_or_network_trains_and_is_recorded(bundle, phantom_dir, tmp_path, options):
     folders = {"dataset_dir": str(phantom_dir), "output_dir": str(tmp_path), "cache_dir": str(tmp_path / "cache")}
     small = {"iterations": 2, "batch_size": 2, "spatial_size": [64, 64], "crop_size": [64, 64], "val_interval": 2}
     config = str(bundle / "configs" / "train.json")
@@ -293,7 +285,7 @@ def test_another_similarity_optimizer_or_network_trains_and_is_recorded(
     set_determinism(None)
     assert any(not torch.equal(value, before[name]) for name, value in workflow.network_def.named_parameters())
     kept = json.loads((tmp_path / "config.json").read_text())
-    for key, value in (recorded or wanted).items():
+    for key, value in options.items():
         found = kept
         for part in key.split("#"):
             found = found[part]
