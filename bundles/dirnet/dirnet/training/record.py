@@ -44,6 +44,7 @@ FREE = (
     "writer",
     "network",
     "about",
+    "_meta_",
     "initialize",
     "training",
     "run",
