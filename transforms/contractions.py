@@ -87,9 +87,9 @@ def contraction(lumen: np.ndarray, epicardium: np.ndarray, draw: np.random.Gener
 
 def _scale(draw: np.random.Generator) -> np.ndarray:
     """By what the lumen's radius is multiplied at each angle."""
+    mean = draw.uniform(*LUMEN_SCALE)  # drawn before the waves: a seed's hearts depend on the order
     waves = [draw.normal(0, 0.08 / m) * np.cos(m * ANGLES + draw.uniform(0, 2 * np.pi)) for m in (1, 2, 3)]
-    scale = LUMEN_SCALE[0] + (LUMEN_SCALE[1] - LUMEN_SCALE[0]) * draw.random() * np.ones(len(ANGLES))
-    scale = scale * (1 + np.sum(waves, 0))
+    scale: np.ndarray = mean * (1 + np.sum(waves, 0))
     if draw.random() < 0.25:  # a part that hardly moves, as after an infarct
         still = np.exp(2 * (np.cos(ANGLES - draw.uniform(0, 2 * np.pi)) - 1))
         scale = scale * (1 - still) + still * draw.uniform(0.9, 1.02)
