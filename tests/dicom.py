@@ -108,6 +108,15 @@ def edit(source, target, **changes):
     return target
 
 
+def unmarked(content):
+    """A DICOM file's content from its data set on, as files were before the standard had a format for them: without
+    preamble, its mark and the file meta information."""
+    file = io.BytesIO(content)
+    file.seek(132)
+    pydicom.filereader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+    return content[file.tell() :]
+
+
 def validator_errors(path):
     """What David Clunie's dciodvfy finds wrong."""
     if shutil.which("dciodvfy") is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,6 @@ __all__ = [
     "read_mask",
     "scale_intensity",
 ]
-
-# UIDs of SCD break the standard's form, with a warning each
-warnings.filterwarnings("ignore", message="Invalid value for VR UI", category=UserWarning)
 
 ASSUMED_SPACING = (1.28, 1.28)  # mm; the 2017 paper's figure, for images that carry none
 

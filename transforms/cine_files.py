@@ -90,9 +90,7 @@ def hold_dicom(files: Iterable[Path]) -> bool:
     found = 0
     for path in files:
         try:
-            with path.open("rb") as file:
-                file.seek(128)
-                found += file.read(4) == b"DICM" and path.name != "DICOMDIR"
+            found += path.name != "DICOMDIR" and is_dicom(path)
         except OSError:
             continue
         if found == 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from .errors import InputError
+
+# Identifiers that break the standard's form, as SCD's do, give a warning each, which quotes them
+warnings.filterwarnings("ignore", message="Invalid value for VR UI", category=UserWarning)
 
 __all__ = [
     "MAX_PIXELS",
@@ -91,15 +95,14 @@ def read_dicom(path: str | Path, pixels: bool = True) -> pydicom.FileDataset:
     Raises:
         InputError: when it is no DICOM, or more than a compressed file of its size may hold.
     """
-    with named_errors(path):
-        with BoundedFile(path) as file:
-            head = file.read(1024)
+    with named_errors(path), BoundedFile(path) as file:
+        head = file.read(1024)
         if DeflatedExplicitVRLittleEndian.encode() in head:
             _check_inflated(path)
         # what was written before the standard's file format has no mark, and no word on how it is encoded
         bare = _has_mark(head) and head[128:132] != b"DICM"
-        with BoundedFile(path) as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare)
+        file.seek(0)
+        dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare)
         if bare and "TransferSyntaxUID" not in dataset.file_meta:
             implicit, _ = dataset.original_encoding if hasattr(dataset, "original_encoding") else (True, True)
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian

@@ -116,11 +116,11 @@ def _by_place(path: str | Path, images: list[sitk.Image], cine: CineStack) -> np
     for number, grid in enumerate(cine.grids):
         near = _near(path, images, grid)
         finer = finer or len(near) > 1
-        if near:
-            masks[number, 0] = on_grid(images[near[0]], grid) != 0
+        if not near:
+            continue
+        masks[number, 0] = on_grid(images[near[0]], grid) != 0
         if masks[number].any():
             check_edges(images[near[0]], grid, path)
-        if masks[number].any():
             used.add(near[0])
     if not finer:  # frames closer than the slices may lie between them, or beyond
         _check_used(path, sum(bool(sitk.GetArrayViewFromImage(image).any()) for image in images), len(used))
@@ -179,8 +179,7 @@ def _instances(cine: CineStack) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for number, files in enumerate(cine.files):
         for time, file in enumerate(files):
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
-            uid = str(header.get("SOPInstanceUID"))
+            uid = str(read_dicom(file, pixels=False).get("SOPInstanceUID"))
             if uid in found:
                 first = cine.files[found[uid][0]][found[uid][1]]
                 raise InputError(f"{file}: has the SOP Instance UID of {first}: a segmentation may mean either")

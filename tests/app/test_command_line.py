@@ -25,8 +25,8 @@ from dirnet.files.exports import WRITERS
 from dirnet.files.formats import DICOM_RESULTS, FORMATS, RESULTS
 from dirnet.files.nifti import read_displacement
 from dirnet.registrar import Registrar
-from tests.dicom import edit
-from transforms.cine_files import read_cine_stack
+from tests.dicom import edit, unmarked
+from transforms.cine_files import hold_dicom, read_cine_stack
 from transforms.drawings import read_drawn
 from transforms.phantom import Phantom, write_scd
 
@@ -115,6 +115,29 @@ def test_a_contour_is_followed_and_measured(data, tmp_path):
     table = pd.read_csv(tmp_path / f"{series.name}_cycle.csv")
     assert table["volume_ml"].max() == pytest.approx(numbers["end_diastolic_volume_ml"], abs=0.01)
     assert len(table) == 10
+
+
+def test_files_without_the_mark_of_their_format(data, tmp_path):
+    series, drawn, _, ed = data
+    bare = tmp_path / series.name
+    bare.mkdir()
+    for file in series.iterdir():
+        (bare / file.name).write_bytes(unmarked(file.read_bytes()))
+    assert run("list", bare).output == run("list", series).output
+    assert hold_dicom(bare.iterdir())
+    run("propagate", series, drawn, "-o", tmp_path / "whole")
+    run("propagate", bare, drawn, "-o", tmp_path / "bare")
+    names = [f"{series.name}_{part}" for part in (*RESULTS, *DICOM_RESULTS)]
+    assert sorted(path.name for path in (tmp_path / "bare").iterdir()) == sorted(names)
+    numbers = [(tmp_path / kind / f"{series.name}_numbers.json").read_text() for kind in ("whole", "bare")]
+    assert numbers[0] == numbers[1]
+    segmentation = tmp_path / "bare" / f"{series.name}_segmentation.dcm"
+    masks = [read_drawn(segmentation, read_cine_stack(folder), ed + 1) for folder in (series, bare)]
+    assert masks[0].any()
+    assert np.array_equal(*masks)
+    pair = [bare / path.name for path in read_cine_stack(series).files[1][:2]]
+    run("register", *pair, "-o", tmp_path / "pair", "--formats", "dicom")
+    assert len(list((tmp_path / "pair").glob("*.dcm"))) == 2
 
 
 def test_of_a_label_image_the_lumen_is_followed(data, tmp_path):

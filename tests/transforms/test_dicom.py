@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom import config
 from pydicom.data import get_testdata_file
 
-from tests.dicom import SYNTAXES, mr_image
+from tests.dicom import SYNTAXES, mr_image, unmarked
 from transforms.cine import read_image
 from transforms.dicom import RANGES
 from transforms.errors import InputError
@@ -103,20 +103,11 @@ def test_what_compressed_pixels_say_themselves(tmp_path):
         refused(save(dataset, tmp_path / "a.dcm"), "frame 1 of the compressed pixels ends before its end")
 
 
-def data_set_starts(whole):
-    """After the preamble, its mark and the file meta information."""
-    file = io.BytesIO(whole)
-    file.seek(132)
-    pydicom.filereader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-    return file.tell()
-
-
 def test_a_deflated_file_that_inflates_to_gigabytes(tmp_path):
     whole, name = content("deflated")
-    start = data_set_starts(whole)
     deflater = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
     data = b"".join(deflater.compress(bytes(2**20)) for _ in range(36)) + deflater.flush()
-    (tmp_path / name).write_bytes(whole[:start] + data)
+    (tmp_path / name).write_bytes(whole.removesuffix(unmarked(whole)) + data)
     refused(tmp_path / name, "inflates to more than")
 
 
@@ -246,5 +237,5 @@ def test_each_frame_of_an_enhanced_object_has_its_own_scale(tmp_path):
 def test_a_file_without_the_mark_of_its_format(tmp_path):
     for syntax in ("implicit", "explicit"):
         whole, name = content(syntax)
-        (tmp_path / name).write_bytes(whole[data_set_starts(whole) :])
+        (tmp_path / name).write_bytes(unmarked(whole))
         assert np.array_equal(pixels(tmp_path / name), NOISE)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom.misc
 import torch
 
 from transforms.cine import scale_intensity
+from transforms.dicom import is_dicom
 
 from ..errors import InputError
 from ..fields.resampling import warp
@@ -59,7 +59,7 @@ def save_registration(
 
 def _check_dicom(registration: Registration) -> None:
     for role, file in (("moving", registration.moving_file), ("fixed", registration.fixed_file)):
-        if file is None or not pydicom.misc.is_dicom(file):
+        if file is None or not is_dicom(file):
             raise InputError(
                 "the format dicom names both images and keeps their study; "
                 f"{role} is no DICOM file: {file or 'an array'}"

@@ -11,15 +11,14 @@ from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 
-import pydicom
 from pydicom import config
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
+from transforms.dicom import is_dicom, read_dicom
 from transforms.grids import slice_grid
 from transforms.paths import check_file
 
@@ -36,6 +35,7 @@ __all__ = [
     "maker",
     "new_object",
     "read_header",
+    "read_object",
     "refer",
     "reference",
     "warn_of_malformed",
@@ -69,6 +69,19 @@ LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompr
 GEOMETRY = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "Rows": 1, "Columns": 1}
 
 
+def read_object(path: str | Path, pixels: bool = True) -> FileDataset:
+    """A DICOM file's elements, with those of its pixels or without.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is not DICOM, or cannot be read.
+    """
+    check_file(path)
+    if not is_dicom(path):
+        raise InputError(f"{path}: expected a DICOM file")
+    return read_dicom(path, pixels)
+
+
 def read_header(path: str | Path, needs: Collection[str] = ()) -> FileDataset:
     """The elements of a DICOM file of one frame, without its pixels.
 
@@ -80,11 +93,7 @@ def read_header(path: str | Path, needs: Collection[str] = ()) -> FileDataset:
         FileNotFoundError: when there is no such file.
         ValueError: when it is not DICOM, lacks one of them, or has several frames.
     """
-    check_file(path)
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, EOFError) as error:
-        raise InputError(f"{path}: expected a DICOM file ({error})") from error
+    header = read_object(path, pixels=False)
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise InputError(f"{path}: expected an image of one frame, found {header.NumberOfFrames} frames")
     for keyword in (*REFERENCE, *needs):

@@ -15,16 +15,13 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
 from pydicom import config
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeformableSpatialRegistrationStorage, generate_uid
 from torch import Tensor
 
 from transforms.grids import slice_grid
-from transforms.paths import check_file
 
 from ...errors import InputError
 from ..itk import displacement_image
@@ -36,6 +33,7 @@ from .objects import (
     maker,
     new_object,
     read_header,
+    read_object,
     refer,
     reference,
     warn_of_malformed,
@@ -110,11 +108,7 @@ def read_deformable_registration(path: str | Path) -> sitk.Image:
         FileNotFoundError: when there is no such file.
         ValueError: when it is no such object, does not have one grid, or as many bytes as its grid needs.
     """
-    check_file(path)
-    try:
-        found = pydicom.dcmread(path)
-    except (InvalidDicomError, EOFError) as error:
-        raise InputError(f"{path}: expected a DICOM file ({error})") from error
+    found = read_object(path)
     items = [
         (item, part)
         for item in found.get("DeformableRegistrationSequence") or []
