@@ -14,7 +14,7 @@ __all__ = ["keep_settings"]
 
 
 def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write settings to a folder of results, or hold them against those that it was begun with.
+    """Write settings to a folder of results, or compare them with those that it was begun with.
 
     Raises:
         InputError: when they differ, or the file is damaged; names the differences.

@@ -4,6 +4,7 @@ import io
 import shutil
 import subprocess
 
+import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from pydicom import config, uid
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.sr.coding import Code
 
 SYNTAXES = {
     "explicit": uid.ExplicitVRLittleEndian,
@@ -92,6 +94,28 @@ def _rle(frame):
     header = np.zeros(16, "<u4")
     header[0], header[1 : 1 + len(segments)] = len(segments), starts
     return header.tobytes() + b"".join(segments)
+
+
+def write_segmentation_by_highdicom(path, images, pixels, kind="BINARY", names=("LV",)):
+    """A DICOM Segmentation of some of a cine's files as another program writes it, its segments called by the names."""
+    heart = (Code("91723000", "SCT", "Anatomical Structure"), Code("87878005", "SCT", "Left ventricle"))
+    highdicom.seg.Segmentation(
+        source_images=[pydicom.dcmread(image) for image in images],
+        pixel_array=pixels,
+        segmentation_type=kind,
+        segment_descriptions=[
+            highdicom.seg.SegmentDescription(number, name, *heart, "MANUAL") for number, name in enumerate(names, 1)
+        ],
+        series_instance_uid=highdicom.UID(),
+        series_number=1,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="another",
+        manufacturer_model_name="program",
+        software_versions="1",
+        device_serial_number="none",
+    ).save_as(path)
+    return path
 
 
 def edit(source, target, **changes):

@@ -6,6 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from monai.networks.layers import gaussian_1d, separable_filtering
 from torch import Tensor
 
 __all__ = ["blur", "random_contrast", "random_windows", "take_windows"]
@@ -93,12 +94,5 @@ def random_contrast(pairs: Tensor, inside: Tensor, generator: torch.Generator) -
 
 def blur(images: Tensor, sigma: float = 2.0) -> Tensor:
     """Images (B, C, H, W) smoothed by a Gaussian of ``sigma`` pixels, cut off at two of them; the border repeats."""
-    reach = round(2 * sigma)
-    weights = torch.exp(-torch.arange(-reach, reach + 1, device=images.device).float().square() / (2 * sigma**2))
-    weights = (weights / weights.sum()).to(images.dtype)
-    channels = images.shape[1]
-    for axis in (2, 3):
-        kernel = weights.view([1, 1, -1, 1] if axis == 2 else [1, 1, 1, -1]).repeat(channels, 1, 1, 1)
-        padding = [0, 0, reach, reach] if axis == 2 else [reach, reach, 0, 0]
-        images = F.conv2d(F.pad(images, padding, mode="replicate"), kernel, groups=channels)
-    return images
+    kernel = gaussian_1d(torch.tensor(sigma), truncated=2, approx="sampled", normalize=True)
+    return separable_filtering(images, [kernel, kernel], mode="replicate")

@@ -19,16 +19,16 @@ from .dicom import (
     frame_headers,
     is_dicom,
     named_errors,
-    numbers,
     pixel_spacing,
     read_dicom,
 )
 from .dicom_series import arrange, dicom_frames
 from .errors import InputError
-from .grids import on_slices, slice_grid
+from .grids import known_grid, on_slices
 from .itk_files import is_itk
 from .nifti_files import check_time_axis, is_nifti, nifti_grid, read_nifti
 from .paths import check_file
+from .values import check_finite, listed
 from .volumes import read_volumes
 
 __all__ = [
@@ -118,13 +118,8 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[float, float] | None
     if spacing is not None and not (min(spacing) > 0 and np.isfinite(spacing).all()):
         raise InputError(f"{path}: expected a pixel spacing above 0, found {spacing[0]:g} x {spacing[1]:g} mm")
     array = array.astype(np.float32, copy=False)
-    _check_finite(path, array)
+    check_finite(array, path)
     return array, spacing
-
-
-def _check_finite(path: Path, array: np.ndarray) -> None:
-    if not np.isfinite(array).all():
-        raise InputError(f"{path}: holds values that are not finite")
 
 
 def is_picture(path: str | Path) -> bool:
@@ -157,7 +152,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
         array = array[0]
     if array.ndim == 3:
         check_time_axis(path, nifti)
-    _check_finite(path, array)
+    check_finite(array, path)
     column, row = image.GetSpacing()[:2]
     return array.astype(np.float32), (row, column)
 
@@ -215,7 +210,7 @@ def read_labels(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None
     volumes, placed, _ = read_volumes(path)
     if len(volumes) > 1:
         raise InputError(f"{path}: expected what is drawn on one frame, found {len(volumes)} times")
-    _check_finite(Path(path), sitk.GetArrayViewFromImage(volumes[0]))
+    check_finite(sitk.GetArrayViewFromImage(volumes[0]), path)
     slice_ = sitk.Image([size[1], size[0], 1], sitk.sitkUInt8) if grid is None else grid
     return on_slices(volumes[0], placed, [slice_], grid is not None, path)[0]
 
@@ -232,8 +227,7 @@ def read_grid(path: str | Path) -> sitk.Image | None:
     if not is_dicom(path):
         return None
     header = frame_headers(read_dicom(path, pixels=False), path)[0]
-    places = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-    return slice_grid(header, path) if all(numbers(header, name, path) for name in places) else None
+    return known_grid(header, path)
 
 
 def one_structure(mask: np.ndarray, name: str | Path) -> np.ndarray:
@@ -244,10 +238,11 @@ def one_structure(mask: np.ndarray, name: str | Path) -> np.ndarray:
             guess what belongs; names ``name``.
     """
     inside = mask != 0
-    values = np.unique(mask[inside])
+    values = np.unique(mask[inside]).tolist()
     if len(values) > 1:
-        found = ", ".join(f"{value:g}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
-        raise InputError(f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {found}")
+        raise InputError(
+            f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {listed(values)}"
+        )
     return inside
 
 

@@ -24,6 +24,7 @@ from .dicom_series import (
 from .errors import InputError
 from .grids import slice_distance, slice_grid
 from .nifti_files import check_time_axis, is_nifti, read_nifti
+from .values import check_finite
 
 __all__ = ["CineStack", "hold_dicom", "read_cine_stack"]
 
@@ -55,6 +56,15 @@ class CineStack:
     files: list[list[Path]] = field(default_factory=list)
     source: sitk.Image | None = None
     placed: bool = True
+
+    def check_frame(self, frame: int) -> None:
+        """
+        Raises:
+            InputError: when there is no such frame.
+        """
+        frames = self.images.shape[1]
+        if not 0 <= frame < frames:
+            raise InputError(f"frame must be 0 to {frames - 1}, got {frame}")
 
 
 def read_cine_stack(path: str | Path, series: str | None = None) -> CineStack:
@@ -103,8 +113,7 @@ def _read_nifti(path: Path) -> CineStack:
     image, size = nifti.image, nifti.image.GetSize()
     check_time_axis(path, nifti)
     array = sitk.GetArrayViewFromImage(image)  # (T, y, x) or (T, slice, y, x)
-    if not np.isfinite(array).all():
-        raise InputError(f"{path}: holds values that are not finite")
+    check_finite(array, path)
     if len(size) == 4:
         volume, distance = image[..., 0], image.GetSpacing()[2]
         images = np.array(array.transpose(1, 0, 2, 3), np.float32, order="C")

@@ -29,10 +29,9 @@ class ContourPairDataset(Dataset):
     """Item i is batch i of pairs, which follows from (seed, i) alone.
 
     A pair is one of three kinds: end-diastole with end-systole, as drawn, the oftener the more the lumen changes;
-    end-diastole with a synthetic contraction of
-    it (:func:`transforms.contractions.contract`), whose wall is known; any two phases of a whole cine, of which few or
-    none are drawn. Each is seen through a random window near the heart, and three in four through a random contrast
-    (:mod:`transforms.augmentation`).
+    end-diastole with a synthetic contraction of it (:func:`transforms.contractions.contract`), whose wall is known;
+    any two phases of a whole cine, of which few or none are drawn. Each is seen through a random window near the
+    heart, and three in four through a random contrast (:mod:`transforms.augmentation`).
 
     Args:
         data: loaded cines, see :class:`transforms.loading.LoadCined`, with ``lumen`` and ``epicardium``.

@@ -18,6 +18,7 @@ from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from .errors import InputError
+from .values import check_finite
 
 # Identifiers that break the standard's form, as SCD's do, give a warning each, which quotes them
 warnings.filterwarnings("ignore", message="Invalid value for VR UI", category=UserWarning)
@@ -195,8 +196,7 @@ def dicom_pixels(dataset: Dataset, headers: list[Dataset], path: str | Path) -> 
             frame *= slope[0]
         if intercept not in (None, (0.0,)):
             frame += intercept[0]
-    if not np.isfinite(array).all():
-        raise InputError(f"{path}: holds values that are not finite")
+    check_finite(array, path)
     return array if len(array) > 1 else array[0]
 
 

@@ -16,6 +16,7 @@ from .nifti_files import is_nifti
 from .paths import check_file
 from .segmentation_files import is_segmentation, read_segmentation
 from .structures import Labels, from_labels, from_segments
+from .values import check_finite
 from .volumes import read_volumes
 
 __all__ = ["read_drawing", "read_drawn", "read_masks", "read_structures"]
@@ -46,9 +47,8 @@ def read_drawing(
             without ``labels``, or nothing on that frame; without ``frame``, also when the file has no time, or several
             frames are drawn on.
     """
-    frames = cine.images.shape[1]
-    if frame is not None and not 0 <= frame < frames:
-        raise InputError(f"frame must be 0 to {frames - 1}, got {frame}")
+    if frame is not None:
+        cine.check_frame(frame)
     masks = read_masks(path, cine, labels)
     frame = _only_frame(path, masks) if frame is None else frame
     drawn = masks[:, frame if masks.shape[1] > 1 else 0]
@@ -128,7 +128,7 @@ def _read_label_image(path: Path, cine: CineStack) -> tuple[np.ndarray, dict[int
         raise InputError(f"{path}: drawn on {len(volumes)} frames; the cine has {frames}")
     if not any(sitk.GetArrayViewFromImage(volume).any() for volume in volumes):
         raise InputError(f"{path}: is empty: nothing is drawn in it")
-    if not all(np.isfinite(sitk.GetArrayViewFromImage(volume)).all() for volume in volumes):
-        raise InputError(f"{path}: holds values that are not finite")
+    for volume in volumes:
+        check_finite(sitk.GetArrayViewFromImage(volume), path)
     drawn = [on_slices(volume, placed, cine.grids, cine.placed, path) for volume in volumes]
     return np.stack(drawn, axis=1), names

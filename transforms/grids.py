@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from .dicom import MAX_PIXELS, numbers
 from .errors import InputError
 
-__all__ = ["check_edges", "check_place", "on_grid", "on_slices", "slice_distance", "slice_grid"]
+__all__ = ["check_edges", "check_place", "known_grid", "on_grid", "on_slices", "slice_distance", "slice_grid"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,16 @@ def slice_grid(header: pydicom.Dataset, path: str | Path) -> sitk.Image:
     image.SetOrigin(found["ImagePositionPatient"])
     image.SetDirection(np.stack([row, column, np.cross(row, column)], 1).ravel().tolist())
     return image
+
+
+def known_grid(header: pydicom.Dataset, path: str | Path) -> sitk.Image | None:
+    """:func:`slice_grid` of a slice whose header says where it lies, else None.
+
+    Raises:
+        InputError: as there, but for what is missing.
+    """
+    place = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    return slice_grid(header, path) if all(numbers(header, name, path) for name in place) else None
 
 
 def slice_distance(header: pydicom.Dataset, path: str | Path) -> float | None:

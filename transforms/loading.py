@@ -26,8 +26,8 @@ class LoadCined(Transform):
     ``spacing_assumed`` tells.
 
     Args:
-        structures: those whose masks are read, of ``lumen`` and ``epicardium``.
         percentiles: lower and upper; a bright coil or vessel does not set the scale.
+        structures: those whose masks are read, of ``lumen`` and ``epicardium``.
 
     Raises:
         FileNotFoundError, ValueError: name the file, what was found and what was expected.

@@ -7,17 +7,17 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
 from .cine import is_picture, read_image
 from .dicom import dicom_pixels, frame_headers, numbers, read_dicom
 from .errors import InputError
-from .grids import check_place, slice_grid
+from .grids import check_place, known_grid
 from .itk_files import is_itk, read_itk
 from .nifti_files import is_nifti, read_nifti
 from .paths import check_file, stem
 from .records import read_json
+from .values import check_finite
 
 __all__ = ["list_pairs", "read_slice"]
 
@@ -104,8 +104,7 @@ def read_slice(path: str | Path) -> sitk.Image:
     if image.GetDimension() > 3 or image.GetSize()[2:] not in ((), (1,)):
         raise InputError(f"{path}: expected one slice, found an image of size {image.GetSize()} (x, y, ...)")
     check_place(image, path)
-    if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
-        raise InputError(f"{path}: holds values that are not finite")
+    check_finite(sitk.GetArrayViewFromImage(image), path)
     return image
 
 
@@ -116,9 +115,9 @@ def _read_dicom_slice(path: Path) -> sitk.Image:
     if array.ndim != 2:
         raise InputError(f"{path}: expected one slice, found {len(array)} frames")
     (header,) = headers
-    if all(numbers(header, name, path) for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
+    if (grid := known_grid(header, path)) is not None:
         image = sitk.GetImageFromArray(array[None])
-        image.CopyInformation(slice_grid(header, path))
+        image.CopyInformation(grid)
         return image
     image = sitk.GetImageFromArray(array)
     if spacing := numbers(header, "PixelSpacing", path):

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .errors import InputError
+from .values import listed
 
 __all__ = ["PRESETS", "STRUCTURES", "Labels", "from_labels", "from_segments", "parse_labels"]
 
@@ -64,7 +64,7 @@ def from_labels(
     """
     values = np.unique(image[image != 0]).tolist()
     if labels is not None and any(value % 1 for value in values):
-        raise InputError(f"{name}: expected whole numbers as labels, found {_listed(values)}")
+        raise InputError(f"{name}: expected whole numbers as labels, found {listed(values)}")
     return _named({value: partial(np.equal, image, value) for value in values}, labels, name, names or {})
 
 
@@ -91,7 +91,7 @@ def from_segments(
 def _named(
     masks: Mapping[float, Callable[[], np.ndarray]], labels: Labels, name: str | Path, names: Mapping[int, str]
 ) -> dict[str, np.ndarray]:
-    known, said = parse_labels(labels), _listed(list(masks), names)
+    known, said = parse_labels(labels), listed(list(masks), names)
     if known is None:
         if len(masks) > 1:
             raise InputError(
@@ -107,8 +107,3 @@ def _named(
     if walls:
         drawn["epicardium"] = walls[0] | drawn["lumen"]
     return {structure: drawn[structure] for structure in STRUCTURES if structure in drawn}
-
-
-def _listed(values: list[float], names: Mapping[Any, str] | None = None) -> str:
-    said = [f"{value:g}" + (f" ({names[value]})" if names and value in names else "") for value in values[:8]]
-    return ", ".join(said) + (", ..." if len(values) > 8 else "")

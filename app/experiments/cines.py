@@ -1,4 +1,4 @@
-"""Whole cines: the lumen drawn at end-diastole carried to all frames, held against that drawn at end-systole."""
+"""Whole cines: the lumen drawn at end-diastole carried to all frames, compared with that drawn at end-systole."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ DPI = 100
 SHIPPED = "direct"  # what Registrar.propagate does
 TITLES = {"before": "not moved", **{name: way.title for name, way in WAYS.items()}}
 
-INTRODUCTION = """The lumen drawn at end-diastole (ED) of each slice is carried to all frames of its cine, and held \
-against the lumen drawn at end-systole (ES). Direct: each field straight from the ED frame, as `dirnet propagate` \
-does. Chain: registrations of each frame with the next, composed from ED on, forwards to one half of the cycle and \
-backwards to the other. Refined: the ED frame warped by either, registered with each frame once more, and composed. \
-The drawn mask is resampled once, whatever the way. The networks were chosen on the validation split and trained on \
-the training split."""
+INTRODUCTION = """The lumen drawn at end-diastole (ED) of each slice is carried to all frames of its cine. There it \
+is compared with the lumen drawn at end-systole (ES). Direct: each field straight from the ED frame, as `dirnet \
+propagate` does. Chain: registrations of each frame with the next, composed from ED on, forwards to one half of the \
+cycle and backwards to the other. Refined: the ED frame warped by either, registered with each frame once more, and \
+composed. The drawn mask is resampled once, whatever the way. The networks were chosen on the validation split and \
+trained on the training split."""
 SLICES = """Lumen at the annotated ES frame, mean ± standard deviation over the slices drawn at both phases. HD95 \
 larger: the larger of the two directed 95th percentiles of surface distance; pooled: that of both directions' \
 distances; MAD: mean of all surface distances of both; by each slice's own pixel spacing. Folded: of the field to \

@@ -1,4 +1,4 @@
-"""What a network is held against: elastix, the conventional registration, through ``itk-elastix``; and none.
+"""What a network is compared with: elastix, the conventional registration, through ``itk-elastix``; and none.
 
 They are inferers, so that the bundle's ``evaluate.json`` scores them as it scores a network: the same pairs, masks and
 measures.

@@ -72,7 +72,7 @@ class Viewer:
         Raises:
             InputError: when there is no such frame or slice, or the contour encloses nothing or leaves the image.
         """
-        _check_frame(drawing.frame, stack)
+        stack.check_frame(drawing.frame)
         return follow(self.registrar, stack, _drawn(drawing, stack), drawing.frame)
 
 
@@ -156,7 +156,7 @@ def frames(number: int, stack: Stack) -> Response:
 
 @router.post("/{cine}/mask", max_body_size=UPLOAD_BYTES)
 def read_mask(frame: int, stack: Stack, file: Annotated[Path, Depends(_upload)]) -> JSONResponse:
-    _check_frame(frame, stack)
+    stack.check_frame(frame)
     try:
         check_size(file, stack)
         masks, frame = _mask_on(file, stack, frame)
@@ -205,12 +205,6 @@ def _mask_on(path: Path, stack: CineStack, frame: int) -> tuple[np.ndarray, int]
         return read_drawing(path, stack)
     except InputError:  # it names no frame of its own, or cannot be read at all, which is said again
         return read_drawing(path, stack, frame)
-
-
-def _check_frame(frame: int, cine: CineStack) -> None:
-    frames = cine.images.shape[1]
-    if not 0 <= frame < frames:
-        raise InputError(f"frame must be 0 to {frames - 1}, got {frame}")
 
 
 def _drawn(drawing: Drawing, cine: CineStack) -> np.ndarray:

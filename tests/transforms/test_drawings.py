@@ -8,8 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.sr.coding import Code
 
+from tests.dicom import write_segmentation_by_highdicom
 from tests.transforms.test_segmentation_files import edited, forget_sources
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawing, read_masks, read_structures
@@ -200,40 +200,21 @@ def test_a_datalist_s_mask_lies_at_its_place(tmp_path, series, one_slice):
     np.testing.assert_array_equal(read_masks(tmp_path / "lumen.nii.gz", one_slice)[0, 0], drawn)
 
 
-def segmentation(path, cine, kind, pixels, segments=1):
-    heart = (Code("91723000", "SCT", "Anatomical Structure"), Code("87878005", "SCT", "Left ventricle"))
-    highdicom.seg.Segmentation(
-        source_images=[pydicom.dcmread(cine.files[0][7])],
-        pixel_array=pixels,
-        segmentation_type=kind,
-        segment_descriptions=[
-            highdicom.seg.SegmentDescription(number, f"part {number}", *heart, "MANUAL")
-            for number in range(1, segments + 1)
-        ],
-        series_instance_uid=highdicom.UID(),
-        series_number=1,
-        sop_instance_uid=highdicom.UID(),
-        instance_number=1,
-        manufacturer="another",
-        manufacturer_model_name="program",
-        software_versions="1",
-        device_serial_number="none",
-    ).save_as(path)
-    return path
-
-
 def test_segmentations_of_each_type(tmp_path, one_slice):
     rows, columns = np.mgrid[:48, :64]
     distance = np.hypot(rows - 20, columns - 30)
     soft = np.clip(1.1 - distance / 20, 0, 1)
-    fractional = segmentation(tmp_path / "f.dcm", one_slice, "FRACTIONAL", soft[None].astype(np.float32))
+    source = [one_slice.files[0][7]]
+    fractional = write_segmentation_by_highdicom(
+        tmp_path / "f.dcm", source, soft[None].astype(np.float32), "FRACTIONAL"
+    )
     drawn, frame = read_drawing(fractional, one_slice)
     assert frame == 7
     assert np.array_equal(drawn[0], np.round(soft * 255) >= 127.5)
     labels = (np.uint8(distance < 14) + (distance < 8))[None]
     if not hasattr(highdicom.seg.SegmentationTypeValues, "LABELMAP"):
         return  # an older highdicom writes none
-    label_map = segmentation(tmp_path / "l.dcm", one_slice, "LABELMAP", labels, 2)
+    label_map = write_segmentation_by_highdicom(tmp_path / "l.dcm", source, labels, "LABELMAP", ("part 1", "part 2"))
     with pytest.raises(InputError, match=r"l\.dcm: .* found 0 and 1 \(part 1\), 2 \(part 2\): which is the lumen"):
         read_drawing(label_map, one_slice)
     masks = read_structures(label_map, one_slice, "lumen=2,myocardium=1")
@@ -245,7 +226,7 @@ def test_segmentations_of_each_type(tmp_path, one_slice):
 def test_a_segmentation_cut_short(tmp_path, one_slice):
     pixels = np.zeros((1, 48, 64), np.uint8)
     pixels[0, 10:20, 20:40] = 1
-    path = segmentation(tmp_path / "a.dcm", one_slice, "BINARY", pixels)
+    path = write_segmentation_by_highdicom(tmp_path / "a.dcm", [one_slice.files[0][7]], pixels)
     assert read_masks(path, one_slice).any()
     content = path.read_bytes()
     for tenth in range(10):
@@ -262,7 +243,7 @@ def test_a_segmentation_cut_short(tmp_path, one_slice):
 
 def test_a_cine_whose_images_cannot_be_told_apart(tmp_path, one_slice):
     pixels = np.ones((1, 48, 64), np.uint8)
-    path = segmentation(tmp_path / "a.dcm", one_slice, "BINARY", pixels)
+    path = write_segmentation_by_highdicom(tmp_path / "a.dcm", [one_slice.files[0][7]], pixels)
     first = pydicom.dcmread(one_slice.files[0][3])
     first.SOPInstanceUID = pydicom.dcmread(one_slice.files[0][7]).SOPInstanceUID
     first.save_as(one_slice.files[0][3])
@@ -273,7 +254,7 @@ def test_a_cine_whose_images_cannot_be_told_apart(tmp_path, one_slice):
 def test_a_segmentation_beyond_the_images(tmp_path, one_slice):
     pixels = np.zeros((1, 48, 64), np.uint8)
     pixels[0, 10:20, :20] = 1
-    path = segmentation(tmp_path / "a.dcm", one_slice, "BINARY", pixels)
+    path = write_segmentation_by_highdicom(tmp_path / "a.dcm", [one_slice.files[0][7]], pixels)
 
     def move(item):
         for plane in item.get("PlanePositionSequence", []):

@@ -1,13 +1,12 @@
 import copy
 from pathlib import Path
 
-import highdicom
 import numpy as np
 import pydicom
 import pytest
-from pydicom.sr.coding import Code
 
 from dirnet.files.dicom import write_segmentation
+from tests.dicom import write_segmentation_by_highdicom
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawn
 from transforms.sources import read_records
@@ -29,24 +28,8 @@ def drawn():
 
 def write_by_highdicom(path, cine, drawn, frame, names=("LV",)):
     """What was drawn on one frame as another program writes it, under each of the names."""
-    heart = (Code("91723000", "SCT", "Anatomical Structure"), Code("87878005", "SCT", "Left ventricle"))
-    highdicom.seg.Segmentation(
-        source_images=[pydicom.dcmread(files[frame]) for files in cine.files],
-        pixel_array=np.stack([drawn] * len(names), -1).astype(np.uint8),
-        segmentation_type="BINARY",
-        segment_descriptions=[
-            highdicom.seg.SegmentDescription(number, name, *heart, "MANUAL") for number, name in enumerate(names, 1)
-        ],
-        series_instance_uid=highdicom.UID(),
-        series_number=1,
-        sop_instance_uid=highdicom.UID(),
-        instance_number=1,
-        manufacturer="another",
-        manufacturer_model_name="program",
-        software_versions="1",
-        device_serial_number="none",
-    ).save_as(path)
-    return path
+    pixels = np.stack([drawn] * len(names), -1).astype(np.uint8)
+    return write_segmentation_by_highdicom(path, [files[frame] for files in cine.files], pixels, names=names)
 
 
 def edited(path, change):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from transforms.grids import LONGEST_PIXEL, check_place
 from transforms.pair_files import read_slice
+from transforms.values import check_finite
 
 from ..errors import InputError
 
@@ -91,8 +92,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
         raise InputError(f"{expected}, found {kind}")
     with np.errstate(over="ignore"):
         array = array.astype(np.float32, copy=False)
-    if not np.isfinite(array).all():
-        raise InputError(f"{name}: holds values that are not finite")
+    check_finite(array, name)
     return array
 
 

@@ -32,7 +32,7 @@ class DefinedNetwork(nn.Module):
     def get_extra_state(self) -> Tensor:
         # a tensor, since MONAI's loaders look at the shape of each entry
         own: dict[str, Any] = self.definition  # type: ignore[assignment]  # annotated above, it would not script
-        named = {"class": f"{type(self).__module__}.{type(self).__qualname__}", **own}
+        named = {"class": _class_name(self), **own}
         text = json.dumps(named).encode()
         if len(text) > LENGTH:
             raise InputError(f"network_def: its options take {len(text)} characters, over the {LENGTH} of a checkpoint")
@@ -40,7 +40,7 @@ class DefinedNetwork(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         name, found = _read(state)
-        own = f"{type(self).__module__}.{type(self).__qualname__}"
+        own = _class_name(self)
         differences = [] if name == own else [f"class={name!r} (this network: {own!r})"]
         wanted = {**_defaults(type(self)), **found}
         mine: dict[str, Any] = self.definition  # type: ignore[assignment]
@@ -103,6 +103,10 @@ def class_named(name: str) -> type[nn.Module]:
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise InputError(f"there is no network {name!r}: it is no class of networks")
     return found
+
+
+def _class_name(network: nn.Module) -> str:
+    return f"{type(network).__module__}.{type(network).__qualname__}"
 
 
 def _read(state: Tensor) -> tuple[str, dict[str, Any]]:
