@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dirnet.fields.resampling import warp
 from dirnet.models import SHIPPED
 from dirnet.nets.losses import ncc
-from dirnet.nets.splines import BSplineTransformer, BSplineWarp
+from dirnet.nets.splines import BSplineTransformer
 
 from .measure import Bench
 
@@ -113,10 +113,10 @@ def optimise(pairs: Tensor, iterations: int = 100, spacing: int = 8, step: float
     moving, fixed = pairs[:, :1], pairs[:, 1:]
     counts = [n // spacing for n in pairs.shape[2:]]
     points = torch.zeros(len(pairs), 2, *counts, device=pairs.device, requires_grad=True)
-    optimizer, direct = torch.optim.Adam([points], lr=step), BSplineWarp(spacing)
+    optimizer, spline = torch.optim.Adam([points], lr=step), BSplineTransformer(spacing)
     for _ in range(iterations):
         optimizer.zero_grad()
-        (-ncc(direct(points, moving), fixed).sum()).backward()
+        (-ncc(warp(moving, spline(points)), fixed).sum()).backward()
         optimizer.step()
-    ddf = BSplineTransformer(spacing)(points.detach())
+    ddf = spline(points.detach())
     return {"warped": warp(moving, ddf), "ddf": ddf}

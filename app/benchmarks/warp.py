@@ -1,4 +1,4 @@
-"""Displacement field, or control points, to warped image."""
+"""Displacement field and image to warped image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from monai.networks.blocks import Warp
 from torch import Tensor
 
 from dirnet.fields.resampling import warp
-from dirnet.nets.splines import BSplineTransformer, BSplineWarp
+from dirnet.nets.splines import BSplineTransformer
 
 from .measure import SIZE, Bench, Line, Row, same
 
@@ -22,30 +22,21 @@ LEAST = 3
 
 
 def rows(bench: Bench) -> Iterator[list[Row]]:
-    """Each batch and passes: our warp against MONAI's, from the field and from the control points."""
+    """Each batch and passes: our warp against MONAI's."""
     for batch in BATCHES:
         for backward in (False, True):
-            for lines in _comparisons(bench.device, batch, backward):
-                yield bench.measure(lines)
+            yield bench.measure(_lines(bench.device, batch, backward))
 
 
-def _comparisons(device: torch.device, batch: int, backward: bool) -> list[list[Line]]:
+def _lines(device: torch.device, batch: int, backward: bool) -> list[Line]:
+    """The first way is ours."""
     count = SIZE // SPACING
     moving = torch.rand(batch, 1, SIZE, SIZE, device=device)
     points = torch.rand(batch, 2, count, count, device=device) * 10 - 5
-    spline, monai, direct = BSplineTransformer(SPACING), Warp(padding_mode="border"), BSplineWarp(SPACING)
-    fields = {"warp": lambda ddf: warp(moving, ddf), "MONAI's Warp": lambda ddf: monai(moving, ddf)}
-    splines = {
-        "BSplineWarp": lambda points: direct(points, moving),
-        "spline and MONAI's Warp": lambda points: monai(moving, spline(points)),
-    }
-    return [_lines(spline(points), backward, fields), _lines(points, backward, splines)]
-
-
-def _lines(source: Tensor, backward: bool, ways: dict[str, Callable[[Tensor], Tensor]]) -> list[Line]:
-    """The first way is ours."""
-    source = source.detach().clone().requires_grad_(backward)
-    expected = next(iter(ways.values()))(source.detach())
+    source = BSplineTransformer(SPACING)(points).requires_grad_(backward)
+    monai = Warp(padding_mode="border")
+    ways = {"warp": lambda ddf: warp(moving, ddf), "MONAI's Warp": lambda ddf: monai(moving, ddf)}
+    expected = warp(moving, source.detach())
     gradient = torch.rand_like(expected)  # a value a pixel, as a loss gives it
 
     def line(name: str, way: Callable[[Tensor], Tensor], least: float | None) -> Line:

@@ -98,7 +98,7 @@ def test_the_command_writes_table_picture_and_page(tmp_path, monkeypatch):
     ours = table["against"].isna()
     assert (table.loc[~ours, "ratio"] > 0).all()
     assert table.loc[ours, "ratio"].isna().all()
-    assert set(table.loc[ours & (table["group"] == "warp"), "name"]) == {"warp", "BSplineWarp"}
+    assert set(table.loc[ours & (table["group"] == "warp"), "name"]) == {"warp"}
     assert (table["runs"] >= 3).all()
     page = (tmp_path / "results" / "benchmarks.md").read_text()
     for text in ("## spline", "## warp", "| SimpleITK, order 3 |", "- processor: ", "python -m app.benchmarks"):

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from monai.networks.blocks import Warp
 from scipy.interpolate import BSpline, RBFInterpolator
 from torch._subclasses import FakeTensorMode
 from torch.autograd import gradcheck
 
-from dirnet.fields.resampling import kept_identity
-from dirnet.nets.splines import BSplineTransformer, BSplineWarp, ThinPlateSplineTransformer, _kept_matrix, bspline
+from dirnet.fields.resampling import warp
+from dirnet.nets.splines import BSplineTransformer, ThinPlateSplineTransformer, _kept_matrix, bspline
 
 # name: (control points an axis, spacing an axis, image size, cropped)
 GRIDS = {
@@ -196,47 +195,10 @@ def test_thin_plate_trains_after_inference_mode_and_a_change_of_type():
     assert control_points.grad.abs().sum() > 0
 
 
-@every_grid
-@every_order
-@both_boundaries
-@pytest.mark.parametrize("batch", [1, 2])
-def test_direct_warp_is_transformer_and_monais_warp(counts, spacing, size, order, boundary, batch):
-    control_points = some_control_points(counts)[:batch]
-    moving = smooth_image(2, 2, *size)[:batch]
-    field = BSplineTransformer(spacing, order, boundary, len(counts))(control_points, list(size))
-    expected = Warp(mode="bilinear", padding_mode="border")(moving, field)
-    assert (expected - moving).abs().max() > 0.05
-    warped = BSplineWarp(spacing, order, boundary, len(counts))(control_points, moving)
-    torch.testing.assert_close(warped, expected, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("counts", [(4, 5), (3, 4, 2)])
-def test_gradients_of_direct_warp(counts, batch):
-    dims = len(counts)
-    size = [7 * k - 2 for k in counts]
-    gradients = []
-    for direct in (True, False):
-        control_points = some_control_points(counts)[:batch].requires_grad_()
-        moving = noise(batch, 1, *size).requires_grad_()
-        if direct:
-            warped = BSplineWarp(7, spatial_dims=dims)(control_points, moving)
-        else:
-            field = BSplineTransformer(7, spatial_dims=dims)(control_points, size)
-            warped = Warp(mode="bilinear", padding_mode="border")(moving.double(), field.double())
-        (warped * noise(*warped.shape, seed=1)).sum().backward()
-        gradients.append((control_points.grad, moving.grad))
-    assert gradients[1][0].abs().max() > 0.5
-    torch.testing.assert_close(*gradients, atol=1e-3, rtol=1e-3)
-
-
 @pytest.mark.parametrize("size", [(256, 256), (33, 47), (15, 10, 21)])
 def test_zero_field_is_the_identity(size):
-    # the sampler's coordinates are in [-1, 1]: float32 holds them to 1e-6 px in images of some ten pixels or of 2^n
-    image = noise(1, 1, *size) if size == (256, 256) else smooth_image(1, 1, *size)
     dims = len(size)
     control_points = torch.zeros(1, dims, *[-(-n // 8) for n in size])
-    torch.testing.assert_close(BSplineWarp(8, spatial_dims=dims)(control_points, image), image, atol=1e-6, rtol=0)
     for transformer in (BSplineTransformer, ThinPlateSplineTransformer):
         if size != (256, 256) or transformer is BSplineTransformer:
             assert not transformer(8, spatial_dims=dims)(control_points, list(size)).any()
@@ -246,17 +208,16 @@ def test_equal_points_shift_the_image():
     image = noise(1, 1, 64, 128)
     shift = torch.tensor([3.0, -2.0]).reshape(1, 2, 1, 1)
     expected = image[:, :, torch.arange(3, 67).clamp(max=63)][..., torch.arange(-2, 126).clamp(min=0)]
-    warped = BSplineWarp(16, boundary="replicate")(shift.expand(1, 2, 4, 8), image)
+    warped = warp(image, BSplineTransformer(16, boundary="replicate")(shift.expand(1, 2, 4, 8)))
     torch.testing.assert_close(warped, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("layer", [BSplineTransformer(5), ThinPlateSplineTransformer(5), BSplineWarp(5)], ids=str)
+@pytest.mark.parametrize("layer", [BSplineTransformer(5), ThinPlateSplineTransformer(5)], ids=str)
 def test_float32_under_autocast(layer):
     control_points = some_control_points((4, 4))
-    args = (control_points, smooth_image(2, 1, 20, 20)) if isinstance(layer, BSplineWarp) else (control_points,)
-    expected = layer(*args)
+    expected = layer(control_points)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(layer(*args), expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(layer(control_points), expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -272,15 +233,12 @@ def test_transformers_script(transformer, dims):
             )
 
 
-@pytest.mark.parametrize("layer", [BSplineTransformer(9), BSplineWarp(9)], ids=["field", "warp"])
-def test_splines_have_gradients_after_inference_mode(layer):
-    control_points = some_control_points((4, 4))[:1]
-    arguments = (noise(1, 1, 36, 36),) if isinstance(layer, BSplineWarp) else ()
+def test_splines_have_gradients_after_inference_mode():
+    layer, control_points = BSplineTransformer(9), some_control_points((4, 4))[:1]
     _kept_matrix.cache_clear()
-    kept_identity.cache_clear()
     with torch.inference_mode():
-        expected = layer(control_points, *arguments).clone()
-    found = layer(control_points.requires_grad_(), *arguments)
+        expected = layer(control_points).clone()
+    found = layer(control_points.requires_grad_())
     found.sum().backward()
     assert torch.equal(found, expected)
     assert control_points.grad.abs().sum() > 0
@@ -288,12 +246,9 @@ def test_splines_have_gradients_after_inference_mode(layer):
 
 def test_fields_of_no_values_leave_no_matrix_behind():
     _kept_matrix.cache_clear()
-    kept_identity.cache_clear()
     with FakeTensorMode():
         assert BSplineTransformer(9)(torch.zeros(1, 2, 4, 4)).shape == (1, 2, 36, 36)
-        assert BSplineWarp(9)(torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 36, 36)).shape == (1, 1, 36, 36)
     assert type(BSplineTransformer(9)(torch.zeros(1, 2, 4, 4))) is torch.Tensor
-    assert type(BSplineWarp(9)(torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 36, 36))) is torch.Tensor
 
 
 def test_splines_are_vmapped():
@@ -311,13 +266,9 @@ def test_splines_are_vmapped():
         (lambda: BSplineTransformer(4)(torch.zeros(1, 2, 5, 6), [20]), r"2 sizes, got \[20\]"),
         (lambda: ThinPlateSplineTransformer(4)(torch.zeros(1, 2, 5, 6), [21, 24]), "5 control points .* 20 px.* 21"),
         (lambda: ThinPlateSplineTransformer(4)(torch.zeros(1, 2, 1, 6)), r"two control points.*\[1, 6\]"),
-        (
-            lambda: BSplineWarp(4)(torch.zeros(2, 2, 5, 6), torch.zeros(3, 1, 20, 24)),
-            r"\[3, 1, 20, 24\].*\[2, 2, 20, 24\]",
-        ),
-        (lambda: BSplineWarp(4)(torch.zeros(1, 2, 5, 6), torch.zeros(1, 1, 20, 24, 4)), r"2 sizes, got \[20, 24, 4\]"),
+        (lambda: BSplineTransformer(4)(torch.zeros(1, 2, 5, 6), [20, 24, 4]), r"2 sizes, got \[20, 24, 4\]"),
         (lambda: BSplineTransformer(4, order=4), "1, 2 or 3, got 4"),
-        (lambda: BSplineWarp(4, boundary="border"), r"'zero', 'replicate'.*'border'"),
+        (lambda: BSplineTransformer(4, boundary="border"), r"'zero', 'replicate'.*'border'"),
         (lambda: BSplineTransformer((4, 4, 4)), r"positive integer or 2 of them, got \(4, 4, 4\)"),
         (lambda: ThinPlateSplineTransformer(0), "positive integer.* got 0"),
         (lambda: BSplineTransformer(4, spatial_dims=1), "2 or 3, got 1"),

@@ -6,8 +6,6 @@ from collections import OrderedDict
 
 from torch import nn
 
-from ..speed.blocks import ELU
-
 __all__ = ["Convolution"]
 
 
@@ -30,5 +28,5 @@ class Convolution(nn.Sequential):
         padding = (kernel_size - 1) // 2 if stride == 1 else 0
         # no bias: batch normalisation has its own
         conv = convolution(inputs, outputs, kernel_size, stride, padding, bias=False)
-        adn = nn.Sequential(OrderedDict(N=normalization(outputs), A=ELU()))
+        adn = nn.Sequential(OrderedDict(N=normalization(outputs), A=nn.ELU(inplace=True)))
         super().__init__(OrderedDict(conv=conv, adn=adn))

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ..fields.jacobian import jacobian_determinant
-from ..speed.cpu import CACHED_FIELD_PIXELS, images_per_part
 
 __all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "ncc"]
 
@@ -59,13 +58,7 @@ class FoldingLoss(nn.Module):
 
         Pixels count as square.
         """
-        # on a CPU a few fields at a time, whose determinants stay in its cache: two thirds of the time
-        determinants = map(
-            jacobian_determinant,
-            ddf.split(images_per_part(ddf, CACHED_FIELD_PIXELS)) if ddf.device.type == "cpu" else [ddf],
-        )
-        deficits = [torch.relu(self.margin - determinant) for determinant in determinants]
-        return torch.stack([deficit.sum() for deficit in deficits]).sum() / sum(map(torch.numel, deficits))
+        return torch.relu(self.margin - jacobian_determinant(ddf)).mean()
 
 
 class RegistrationLoss(nn.Module):

@@ -13,7 +13,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError
 from ..fields.displacement import Displacement
-from ..speed.blocks import ELU, HalvingAverage
 from .definition import DefinedNetwork
 from .layers import Convolution
 from .splines import BSplineTransformer, ThinPlateSplineTransformer
@@ -110,7 +109,7 @@ class DIRNet(DefinedNetwork):
             if pooling == "stride":
                 return convolution(channels, kernel_size=2, stride=2)
             if pooling == "average" and spatial_dims == 2:
-                return HalvingAverage()
+                return nn.AvgPool2d(kernel_size=2)
             if pooling == "average":
                 return nn.AvgPool3d(kernel_size=2)
             return nn.MaxPool2d(kernel_size=2) if spatial_dims == 2 else nn.MaxPool3d(kernel_size=2)
@@ -131,7 +130,7 @@ class DIRNet(DefinedNetwork):
                 features, points = features * (n // 2), points * n
             layers += [convolution(channels), downsampling(), nn.Flatten()]
             for inputs in (features, 1024):
-                layers += [nn.Linear(inputs, 1024, bias=False), nn.BatchNorm1d(1024), ELU()]
+                layers += [nn.Linear(inputs, 1024, bias=False), nn.BatchNorm1d(1024), nn.ELU(inplace=True)]
             output: nn.Linear | nn.Conv2d | nn.Conv3d = nn.Linear(1024, points)
             layers += [output, nn.Unflatten(1, (spatial_dims, *grid))]
         else:

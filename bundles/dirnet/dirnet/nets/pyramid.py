@@ -12,7 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError
 from ..fields.displacement import Displacement
-from ..speed.blocks import HalvingAverage
 from .definition import DefinedNetwork
 from .splines import BSplineTransformer
 
@@ -42,7 +41,7 @@ class PyramidRegressor(nn.Module):
         super().__init__()
         half, quarter, eighth, sixteenth = channels
         self.cells = nn.PixelUnshuffle(2)
-        self.pool = HalvingAverage()
+        self.pool = nn.AvgPool2d(2)
         self.at_half = Layer(8, half)
         self.at_quarter = nn.Sequential(Layer(half, quarter), Layer(quarter, quarter))
         self.at_eighth = nn.Sequential(Layer(quarter, eighth), Layer(eighth, eighth))
@@ -79,7 +78,7 @@ class Refiner(nn.Module):
 
     def __init__(self, half: int, quarter: int) -> None:
         super().__init__()
-        self.pool = HalvingAverage()
+        self.pool = nn.AvgPool2d(2)
         self.at_half = Layer(8, half)
         self.at_quarter = Layer(half, quarter)
         self.merge = nn.Sequential(Layer(quarter, quarter), Layer(quarter, quarter))

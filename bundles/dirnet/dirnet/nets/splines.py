@@ -19,12 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..fields.displacement import BOUNDARIES, BSplinePart, Displacement
-from ..fields.resampling import kept_identity, sample_grid, warp
 from ..speed.cpu import is_plain_and_eager
 
 __all__ = [
     "BSplineTransformer",
-    "BSplineWarp",
     "ThinPlateSplineTransformer",
     "bspline",
     "bspline_matrix",
@@ -187,44 +185,6 @@ class BSplineTransformer(nn.Module):
             field = _product(self.matrix(axis, size[axis], control_points), field.flatten(axis + 3))
             field = field.reshape(list(field.shape[: axis + 3]) + list(rest))
         return field
-
-
-class BSplineWarp(nn.Module):
-    """Control points and moving image to warped image: :class:`BSplineTransformer`, whose arguments it takes, and
-    :func:`dirnet.fields.resampling.warp`. It does not script."""
-
-    def __init__(
-        self, spacing: int | Sequence[int], order: int = 3, boundary: str = "zero", spatial_dims: int = 2
-    ) -> None:
-        super().__init__()
-        self.transformer = BSplineTransformer(spacing, order, boundary, spatial_dims)
-
-    def forward(self, control_points: Tensor, moving: Tensor) -> Tensor:
-        """
-        Args:
-            control_points: (B, dims, K_1, ...).
-            moving: (B, C, H, W[, D]), at most K * spacing an axis.
-
-        Returns:
-            warped image, of the shape of ``moving``; float32, or float64 where ``moving`` is.
-
-        Raises:
-            ValueError: when batch or dimensions differ, or the control points do not reach over the image.
-        """
-        size = list(moving.shape[2:])
-        if len(moving) == len(control_points) == 1 and moving.dtype != torch.float64 and is_plain_and_eager(moving):
-            return self._warp_one(control_points, moving, size)
-        return warp(moving, self.transformer(control_points, size))
-
-    def _warp_one(self, control_points: Tensor, moving: Tensor, size: list[int]) -> Tensor:
-        """The matrices give the sampler's own coordinates, with no field on the way."""
-        _check_control_points(control_points, self.transformer.spacing, size)
-        scale = torch.tensor([2.0 / n for n in size], dtype=torch.float32, device=moving.device).view(
-            [-1] + [1] * len(size)
-        )
-        grid = self.transformer.field((control_points.float() * scale).flip(1), size)
-        grid = grid.add_(kept_identity(tuple(size), grid.device))
-        return sample_grid(moving.float(), grid.movedim(1, -1))
 
 
 class ThinPlateSplineTransformer(nn.Module):

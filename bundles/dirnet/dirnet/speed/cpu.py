@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CACHED_FIELD_PIXELS", "eager_on_cpu", "fuse", "fusion_works", "images_per_part", "is_plain_and_eager"]
-
-CACHED_FIELD_PIXELS = 2**18  # pixels of fields, and what is made of them, that stay in a CPU's cache
+__all__ = ["eager_on_cpu", "fuse", "fusion_works", "images_per_part", "is_plain_and_eager"]
 
 _making = threading.Lock()  # whether oneDNN fuses is one flag of the whole process
 
