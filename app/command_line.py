@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import sys
@@ -194,6 +195,27 @@ def view(
     from dirnet.registrar import Registrar
 
     serve(folder, Registrar.load(weights), output_dir, port, browser=not no_browser)
+
+
+@app.command()
+def datalist(
+    folder: Annotated[Path, typer.Argument(help="Of cines with contours, in the layout of the Sunnybrook data.")],
+    folds: Annotated[int | None, typer.Option("--folds", min=2, help="Parts of a cross-validation.")] = None,
+    fold: Annotated[int, typer.Option("--fold", min=0, help="The part whose patients are the validation.")] = 0,
+) -> None:
+    """Print what a folder holds as a datalist, the JSON that trainings and evaluations take as --dataset_dir.
+
+    With --folds the patients of training and validation are dealt anew; the test split stays as it is.
+
+    Example: dirnet datalist ~/data/scd --folds 5 --fold 0 > fold0.json
+    """
+    from transforms.datalists import as_datalist, fold_of
+    from transforms.sources import read_records
+
+    records = read_records(folder, "")
+    if folds is not None:
+        records = fold_of(records, fold, folds)
+    typer.echo(json.dumps(as_datalist(records), indent=1))
 
 
 @app.command()

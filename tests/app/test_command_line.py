@@ -262,6 +262,15 @@ def test_list_shows_what_a_study_holds(data, tmp_path):
     assert "folder 'nowhere' does not exist" in str(run("list", "nowhere", fails=True).exception)
 
 
+def test_a_datalist_is_printed(phantom_dir):
+    lists = json.loads(run("datalist", phantom_dir, "--folds", 2, "--fold", 1).stdout)
+    assert {split: len({record["patient"] for record in records}) for split, records in lists.items()} == {
+        "training": 1,
+        "validation": 1,
+        "test": 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [(["--help"], 0), (["register", "--help"], 0), (["info", "--weight", "x"], 2), (["propagate", "cine"], 2)],
