@@ -104,8 +104,8 @@ def _write_figures(results: Sequence[Result], folder: Path) -> None:
     save_picture(figures.contours([_contours(ways) for ways in by_patient.values()]), folder / "contours.png", DPI)
     shipped = [result for result in results if result.way == SHIPPED]
     if len({len(result.ml) for result in shipped}) == 1:  # frames of one axis
-        strains = {result.patient.name: result.followed.mean_strain("circumferential") for result in shipped}
-        save_picture(curve_figure(strains, "mean circumferential strain", "%"), folder / "strain.png", DPI)
+        strains = {result.patient.name: result.followed.circumferential for result in shipped}
+        save_picture(curve_figure(strains, "circumferential strain", "%"), folder / "strain.png", DPI)
 
 
 def _sections(slices: pd.DataFrame, patients: pd.DataFrame) -> list[Section]:

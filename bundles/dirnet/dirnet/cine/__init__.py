@@ -4,6 +4,7 @@ Everything takes arrays of one slice, (T, H, W) masks and (T, 2, H, W) fields, o
 could not be measured is nan, and stays nan in whatever is computed from it. For research; not a medical device.
 """
 
+from .contour_length import circumferential_strain, contour_lengths
 from .pictures import curve_figure, save_animation
 from .strain import StrainCurves, myocardial_ring, strain_curves
 from .table import cine_table
@@ -15,6 +16,8 @@ __all__ = [
     "VolumeCurve",
     "areas",
     "cine_table",
+    "circumferential_strain",
+    "contour_lengths",
     "curve_figure",
     "myocardial_ring",
     "save_animation",

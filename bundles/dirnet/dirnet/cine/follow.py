@@ -29,6 +29,8 @@ from . import (
     VolumeCurve,
     areas,
     cine_table,
+    circumferential_strain,
+    contour_lengths,
     curve_figure,
     save_animation,
     strain_curves,
@@ -49,9 +51,11 @@ class Followed:
         slices: by number, those on which it was drawn.
         masks: (S, T, H, W) bool; empty on the other slices.
         areas: (S, T) mm², nan on the other slices; 0 where the lumen has closed.
+        lengths: (S, T) mm of the contours, as ``areas``.
         volume: over the cycle; None where the distance between slices is unknown.
         function: by the volume, or without one by the area of all slices together: then its frames alone hold.
-        strains: by number of the slice, in %, from end-diastole.
+        circumferential: (T,) strain of the contours of all slices together, in %, from end-diastole.
+        strains: by number of the slice, of the tissue, in %, from end-diastole.
     """
 
     cine: CineStack
@@ -59,8 +63,10 @@ class Followed:
     slices: dict[int, Propagation]
     masks: np.ndarray
     areas: np.ndarray
+    lengths: np.ndarray
     volume: VolumeCurve | None
     function: VentricularFunction
+    circumferential: np.ndarray
     strains: dict[int, StrainCurves]
 
     @property
@@ -82,20 +88,20 @@ class Followed:
         }
         for key, name in names.items():
             numbers[name] = function[key] if self.volume is not None else None
-        for name in ("circumferential", "radial"):
-            curve = self.mean_strain(name)
+        for name, curve in self.strain_curves.items():
             peak = curve[np.nanargmax(np.abs(curve))] if np.isfinite(curve).any() else np.nan
             numbers[f"peak_{name}_strain_percent"] = _number(peak)
         folded = max(float(result.folded_percent.max()) for result in self.slices.values())
         numbers["folded_percent"] = round(folded, 4)
         return numbers
 
-    def mean_strain(self, name: str) -> np.ndarray:
-        """Mean ``"circumferential"`` or ``"radial"`` strain over the slices that have one, (T,) in %; nan where none
-        has."""
-        curves = np.stack([getattr(strain, name) for strain in self.strains.values()])
+    @property
+    def strain_curves(self) -> dict[str, np.ndarray]:
+        """``circumferential``, and ``radial``, the mean over the slices that have it: (T,) in %, nan where none has."""
+        curves = np.stack([strain.radial for strain in self.strains.values()])
         known = np.isfinite(curves)
-        return np.where(known, curves, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+        radial = np.where(known, curves, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+        return {"circumferential": self.circumferential, "radial": radial}
 
 
 def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int) -> Followed:
@@ -116,15 +122,18 @@ def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int)
     if not slices:
         raise InputError("nothing is drawn on any slice")
     masks = np.zeros(cine.images.shape, bool)
-    area = np.full(masks.shape[:2], np.nan)
+    area, length = (np.full(masks.shape[:2], np.nan) for _ in range(2))
     for number, result in slices.items():
         masks[number] = result.masks
-        area[number] = np.nan_to_num(areas(result.masks, cine.spacing))  # empty where drawn before: it has closed
+        # empty where drawn before: it has closed
+        area[number] = np.nan_to_num(areas(result.masks, cine.spacing))
+        length[number] = np.nan_to_num(contour_lengths(result.masks, cine.spacing))
     volume = volume_curve(area, distance=cine.distance) if cine.distance else None
     function = ventricular_function(np.nansum(area, 0) if volume is None else volume.ml)
     ed = frame if function.ed is None else function.ed
     strains = {number: strain_curves(result.ddf, drawn[number], cine.spacing, ed) for number, result in slices.items()}
-    return Followed(cine, frame, slices, masks, area, volume, function, strains)
+    circumferential = circumferential_strain(length, ed)
+    return Followed(cine, frame, slices, masks, area, length, volume, function, circumferential, strains)
 
 
 def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
@@ -148,7 +157,9 @@ def _write(followed: Followed, paths: dict[str, Path]) -> None:
     write_masks(paths["masks.nii.gz"], followed.masks, cine)
     drawn_areas = {number: followed.areas[number] for number in followed.slices}
     ml = None if followed.volume is None else followed.volume.ml
-    write_csv(paths["cycle.csv"], cine_table(drawn_areas, ml, followed.strains, cine.times))
+    lengths = {number: followed.lengths[number] for number in followed.slices}
+    table = cine_table(drawn_areas, ml, lengths, followed.strain_curves, cine.times)
+    write_csv(paths["cycle.csv"], table)
     paths["numbers.json"].write_text(json.dumps(followed.numbers, indent=1) + "\n")
     if ml is not None:
         figure = curve_figure({"LV volume": ml}, "LV volume", "ml", function.ed, function.es, cine.times)
@@ -156,8 +167,9 @@ def _write(followed: Followed, paths: dict[str, Path]) -> None:
         curves = {f"slice {number}": area / 100 for number, area in drawn_areas.items()}
         figure = curve_figure(curves, "lumen area", "cm²", function.ed, function.es, cine.times)
     save_picture(figure, paths["cycle.png"])
-    strain = {name: followed.mean_strain(name) for name in ("circumferential", "radial")}
-    save_picture(curve_figure(strain, "mean strain", "%", function.ed, function.es, cine.times), paths["strain.png"])
+    save_picture(
+        curve_figure(followed.strain_curves, "strain", "%", function.ed, function.es, cine.times), paths["strain.png"]
+    )
     drawn = list(followed.slices)
     shown = list(dict.fromkeys([drawn[0], drawn[len(drawn) // 2], drawn[-1]]))  # the errors are at base and apex
     frame_ms = max(20.0, float(np.diff(cine.times).mean())) if cine.times is not None else 50.0

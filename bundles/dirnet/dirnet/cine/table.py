@@ -8,24 +8,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from .strain import StrainCurves
-
 __all__ = ["cine_table"]
 
 
 def cine_table(
     areas: Mapping[int, ArrayLike],
     ml: ArrayLike | None = None,
-    strains: Mapping[int, StrainCurves] | None = None,
+    lengths: Mapping[int, ArrayLike] | None = None,
+    strains: Mapping[str, ArrayLike] | None = None,
     times: ArrayLike | None = None,
 ) -> pd.DataFrame:
-    """Columns ``frame`` (from 0), ``time_ms``, ``volume_ml``, and for each slice ``slice_<number>_area_mm2``,
-    ``slice_<number>_circumferential_strain_percent`` and ``slice_<number>_radial_strain_percent``.
+    """Columns ``frame`` (from 0), ``time_ms``, ``volume_ml``, ``<name>_strain_percent``, and for each slice
+    ``slice_<number>_area_mm2`` and ``slice_<number>_contour_mm``.
 
     Args:
         areas: (T,) in mm² by number of the slice, as from :func:`dirnet.cine.areas`.
         ml: (T,) volume; no column without.
-        strains: by number of the slice; no columns for a slice without.
+        lengths: (T,) in mm by number of the slice, as from :func:`dirnet.cine.contour_lengths`; no columns without.
+        strains: (T,) in % by name, such as ``circumferential``; no columns without.
         times: (T,) of the frames in ms; no column without.
 
     Raises:
@@ -36,11 +36,12 @@ def cine_table(
         columns["time_ms"] = times
     if ml is not None:
         columns["volume_ml"] = ml
+    for name, curve in (strains or {}).items():
+        columns[f"{name}_strain_percent"] = curve
     for number, curve in areas.items():
         columns[f"slice_{number}_area_mm2"] = curve
-    for number, strain in (strains or {}).items():
-        columns[f"slice_{number}_circumferential_strain_percent"] = strain.circumferential
-        columns[f"slice_{number}_radial_strain_percent"] = strain.radial
+    for number, curve in (lengths or {}).items():
+        columns[f"slice_{number}_contour_mm"] = curve
     shapes = {name: np.shape(curve) for name, curve in columns.items()}
     if not shapes or len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
         raise ValueError(f"expected curves (T,) of one length, got {shapes}")
