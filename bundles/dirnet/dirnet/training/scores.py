@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from ignite.engine import Engine, Events
@@ -19,13 +20,14 @@ from rich.table import Table
 from torch import Tensor
 
 from ..cine.agreement import agreement, bland_altman_figure
+from ..cine.contour_length import contour_lengths
 from ..fields.jacobian import folded_percent
 from ..fields.masks import dice, surface_scores
 from ..files.aside import refuse_overwriting, write_set_aside
 from ..files.pictures import save_picture
 from ..files.tables import write_csv
 from ..nets.losses import ncc
-from .ejection import ejection_fractions
+from .patients import MEASUREMENTS, by_patient
 
 __all__ = ["MeanScore", "RegistrationTable", "lumen_dice", "registration_loss", "similarity"]
 
@@ -84,7 +86,8 @@ MEASURES = {
 }
 
 
-RESULTS = ("registrations.csv", "ejection_fractions.csv", "ejection_fractions.png", "summary.json")
+PICTURES = {"ef": "ejection_fractions.png", "strain": "circumferential_strains.png"}
+RESULTS = ("registrations.csv", "patients.csv", *PICTURES.values(), "summary.json")
 
 
 class RegistrationTable:
@@ -93,8 +96,9 @@ class RegistrationTable:
     - ``registrations.csv``: a row a registration;
     - ``summary.json``: mean and standard deviation (of the population) over the registrations and by pathology
       group, and how many could not be scored;
-    - ``ejection_fractions.csv`` and ``.png``: of each patient, from the drawn end-diastolic lumen carried to
-      end-systole, compared with the drawn one (Bland-Altman);
+    - ``patients.csv``: each patient's ejection fraction and circumferential strain, from the drawn end-diastolic lumen
+      carried to end-systole and from the one drawn there; ``ejection_fractions.png`` and
+      ``circumferential_strains.png``: how far the two agree (Bland-Altman);
     - a table on the terminal.
 
     The batch is that of :class:`transforms.pairing.PairPhasesd`. A structure missing from either image is
@@ -148,7 +152,9 @@ class RegistrationTable:
             for state, (_, mask) in states.items():
                 distances = surface_scores(mask[i, 0].cpu(), target[i, 0], spacing)
                 row.update({f"{name}_{state}": value for name, value in distances.items()})
-            row.update({f"{name}_mm2": float(mask[i].sum()) * math.prod(spacing) for name, mask in drawn.items()})
+            for name, mask in drawn.items():
+                row[f"{name}_mm2"] = float(mask[i].sum()) * math.prod(spacing)
+                row[f"{name}_mm"] = float(np.nan_to_num(contour_lengths(mask[i, 0].cpu(), spacing)))
             row["missing"] = bool(not target[i].any() or not states["before"][1][i].any())
             row["lost"] = bool(not row["missing"] and not prediction["warped_masks"][i].any())
             if row["lost"]:
@@ -159,12 +165,13 @@ class RegistrationTable:
     def finish(self, engine: Engine) -> None:
         table = pd.DataFrame(self.rows)
         self.summary = summarise(table, self.about)
-        fractions = ejection_fractions(table)
-        plot = bland_altman_figure(fractions["followed_ef"], fractions["drawn_ef"], "ejection fraction", "%")
+        patients = by_patient(table)
         with write_set_aside(self.folder, RESULTS, self.overwrite) as aside:
             write_csv(aside / "registrations.csv", table)
-            write_csv(aside / "ejection_fractions.csv", fractions)
-            save_picture(plot, aside / "ejection_fractions.png")
+            write_csv(aside / "patients.csv", patients)
+            for key, (name, *_) in MEASUREMENTS.items():
+                plot = bland_altman_figure(patients[f"followed_{key}"], patients[f"drawn_{key}"], name, "%")
+                save_picture(plot, aside / PICTURES[key])
             (aside / "summary.json").write_text(json.dumps(self.summary, indent=1) + "\n")
         show(self.summary, Console(width=max(100, Console().width)))  # narrower tables lose their numbers
 
@@ -177,7 +184,7 @@ def _item(values: Any, index: int) -> Any:
 def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
     """Means and standard deviations of a table of registrations, over all and by pathology group."""
     scored = table[~table["missing"]]
-    fractions = ejection_fractions(table)
+    patients = by_patient(table)
     return {
         **about,
         "registrations": len(table),
@@ -185,7 +192,10 @@ def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         "missing structure": int(table["missing"].sum()),
         "structure lost by the warp": int(table["lost"].sum()),
         "spacing assumed": int(table["spacing_assumed"].sum()),
-        "ejection fraction": dataclasses.asdict(agreement(fractions["followed_ef"], fractions["drawn_ef"])),
+        **{
+            name: dataclasses.asdict(agreement(patients[f"followed_{key}"], patients[f"drawn_{key}"]))
+            for key, (name, *_) in MEASUREMENTS.items()
+        },
         "median seconds": float(table["seconds"].median()),
         "all": _means(scored, scored if len(scored) else table),
         "groups": {
@@ -231,14 +241,15 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         groups.add_row(name, str(means["registrations"]), *cells)
     if summary["groups"]:
         console.print(groups)
-    fractions = summary["ejection fraction"]
-    if fractions["count"]:
-        console.print(
-            f"ejection fraction, followed - drawn, {fractions['count']} patients: bias {fractions['bias']:.1f} points, "
-            f"SD {fractions['sd']:.1f}, mean absolute error {fractions['mean_absolute_error']:.1f}, "
-            f"worst {fractions['worst']:.1f}",
-            soft_wrap=True,
-        )
+    for name, *_ in MEASUREMENTS.values():
+        found = summary[name]
+        if found["count"]:
+            console.print(
+                f"{name}, followed - drawn, {found['count']} patients: bias {found['bias']:.1f} points, "
+                f"SD {found['sd']:.1f}, mean absolute error {found['mean_absolute_error']:.1f}, "
+                f"worst {found['worst']:.1f}",
+                soft_wrap=True,
+            )
     console.print(f"median time a registration: {summary['median seconds'] * 1000:.1f} ms")
     if summary["spacing assumed"]:
         console.print(
