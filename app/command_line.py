@@ -138,9 +138,15 @@ def propagate(
     written = follow.save(followed, output_dir, name, force)
     for number, value in followed.numbers.items():
         caveat = f" ({CAVEATS[number]})" if number in CAVEATS and value is not None else ""
-        typer.echo(f"{number.replace('_', ' ')}: {'unknown' if value is None else value}{caveat}")
+        typer.echo(f"{number.replace('_', ' ')}: {_said(value)}{caveat}")
     for path in written:
         typer.echo(f"written: {path}")
+
+
+def _said(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "unknown" if value is None else str(value)
 
 
 @app.command(name="list")

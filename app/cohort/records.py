@@ -48,6 +48,8 @@ COLUMNS = {
     "ejection_fraction_percent": pa.float64(),
     "peak_circumferential_strain_percent": pa.float64(),
     "peak_radial_strain_percent": pa.float64(),
+    "lowest_estimated_dice": pa.float64(),
+    "slices_to_look_at": pa.string(),
     "folded_percent": pa.float64(),  # of a cine: the most on any frame
     "ncc_before": pa.float64(),  # of a cine: the mean over its frames
     "ncc_after": pa.float64(),

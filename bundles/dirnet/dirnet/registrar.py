@@ -25,6 +25,7 @@ from .nets.inference import bfloat16_pays, default_device, for_inference, predic
 from .nets.losses import ncc
 from .nets.weights import load_network
 from .registration import Propagation, Registration, as_mask, warp_mask
+from .trust import estimated_dice, mirrored_masks
 
 __all__ = ["FrameFields", "Registrar", "direct_fields"]
 
@@ -158,9 +159,18 @@ class Registrar:
             raise InputError("the mask is empty: nothing is drawn on it")
         frames = torch.from_numpy(scale_intensity(images))[:, None]
         ddf = (fields or direct_fields)(self, frames, frame)
-        scores = _scores(torch.cat([frames[frame].expand_as(frames), frames], 1), ddf)
-        before, after, folded = (score.numpy() for score in scores)
-        return Propagation(frame, warp_mask(drawn, ddf), ddf.numpy(), folded, before, after)
+        pairs = torch.cat([frames[frame].expand_as(frames), frames], 1)
+        before, after, folded = (score.numpy() for score in _scores(pairs, ddf))
+        masks = warp_mask(drawn, ddf)
+        estimate = self._estimated_dice(pairs, drawn, masks)
+        estimate[frame] = 1.0
+        return Propagation(frame, masks, ddf.numpy(), folded, before, after, estimate)
+
+    def _estimated_dice(self, pairs: Tensor, drawn: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        """Of a structure drawn on the moving images of all pairs, (H, W), and followed, (T, H, W)."""
+        moving = torch.from_numpy(drawn).expand(len(pairs), 1, *drawn.shape)
+        mirrored = mirrored_masks(lambda windows: self.displacement(windows).ddf, pairs, moving)
+        return estimated_dice(torch.from_numpy(masks)[:, None], mirrored).numpy()
 
 
 FrameFields = Callable[[Registrar, Tensor, int], Tensor]

@@ -89,6 +89,7 @@ class Propagation:
         ddf: (T, 2, H, W) float32 in pixels, from the drawn frame to each: ``warped_t(x) = drawn(x + ddf_t(x))``.
         folded_percent: (T,), pixels where each field folds, 0 to 100.
         ncc_before, ncc_after: (T,), similarity of the drawn frame with each, as it is and warped.
+        estimated_dice: (T,), how well the masks probably fit, 0 to 1, see :mod:`dirnet.trust`; 1 on ``frame``.
     """
 
     frame: int
@@ -97,6 +98,7 @@ class Propagation:
     folded_percent: np.ndarray
     ncc_before: np.ndarray
     ncc_after: np.ndarray
+    estimated_dice: np.ndarray
 
 
 def as_mask(mask: Image2D, shape: Sequence[int], image: sitk.Image | None = None) -> np.ndarray:

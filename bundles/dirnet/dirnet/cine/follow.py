@@ -23,6 +23,7 @@ from ..files.pictures import save_picture
 from ..files.tables import write_csv
 from ..registrar import Registrar
 from ..registration import Propagation
+from ..trust import DOUBTFUL
 from . import (
     StrainCurves,
     VentricularFunction,
@@ -93,6 +94,9 @@ class Followed:
             numbers[f"peak_{name}_strain_percent"] = _number(peak)
         folded = max(float(result.folded_percent.max()) for result in self.slices.values())
         numbers["folded_percent"] = round(folded, 4)
+        estimates = {number: result.estimated_dice for number, result in self.slices.items()}
+        numbers["lowest_estimated_dice"] = _number(min(float(estimate.min()) for estimate in estimates.values()))
+        numbers["slices_to_look_at"] = [n for n, estimate in estimates.items() if estimate.min() < DOUBTFUL]
         return numbers
 
     @property
@@ -158,7 +162,8 @@ def _write(followed: Followed, paths: dict[str, Path]) -> None:
     drawn_areas = {number: followed.areas[number] for number in followed.slices}
     ml = None if followed.volume is None else followed.volume.ml
     lengths = {number: followed.lengths[number] for number in followed.slices}
-    table = cine_table(drawn_areas, ml, lengths, followed.strain_curves, cine.times)
+    estimates = {number: result.estimated_dice for number, result in followed.slices.items()}
+    table = cine_table(drawn_areas, ml, lengths, followed.strain_curves, cine.times, estimates)
     write_csv(paths["cycle.csv"], table)
     paths["numbers.json"].write_text(json.dumps(followed.numbers, indent=1) + "\n")
     if ml is not None:

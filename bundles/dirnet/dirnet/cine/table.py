@@ -17,15 +17,17 @@ def cine_table(
     lengths: Mapping[int, ArrayLike] | None = None,
     strains: Mapping[str, ArrayLike] | None = None,
     times: ArrayLike | None = None,
+    estimated_dice: Mapping[int, ArrayLike] | None = None,
 ) -> pd.DataFrame:
     """Columns ``frame`` (from 0), ``time_ms``, ``volume_ml``, ``<name>_strain_percent``, and for each slice
-    ``slice_<number>_area_mm2`` and ``slice_<number>_contour_mm``.
+    ``slice_<number>_area_mm2``, ``slice_<number>_contour_mm`` and ``slice_<number>_estimated_dice``.
 
     Args:
         areas: (T,) in mm² by number of the slice, as from :func:`dirnet.cine.areas`.
         ml: (T,) volume; no column without.
         lengths: (T,) in mm by number of the slice, as from :func:`dirnet.cine.contour_lengths`; no columns without.
         strains: (T,) in % by name, such as ``circumferential``; no columns without.
+        estimated_dice: (T,) by number of the slice, see :mod:`dirnet.trust`; no columns without.
         times: (T,) of the frames in ms; no column without.
 
     Raises:
@@ -42,6 +44,8 @@ def cine_table(
         columns[f"slice_{number}_area_mm2"] = curve
     for number, curve in (lengths or {}).items():
         columns[f"slice_{number}_contour_mm"] = curve
+    for number, curve in (estimated_dice or {}).items():
+        columns[f"slice_{number}_estimated_dice"] = curve
     shapes = {name: np.shape(curve) for name, curve in columns.items()}
     if not shapes or len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
         raise ValueError(f"expected curves (T,) of one length, got {shapes}")

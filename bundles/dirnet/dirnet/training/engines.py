@@ -15,6 +15,7 @@ from ..errors import check_flag
 from ..fields.resampling import warp
 from ..nets.inference import predict_displacement
 from ..nets.networks import DIRNet
+from ..trust import mirrored_masks
 
 __all__ = ["PrepareContourPair", "PreparePair", "RegistrationInferer", "compile_layers"]
 
@@ -77,11 +78,13 @@ class RegistrationInferer(Inferer):
 
     Args:
         amp: whether the network's layers compute in bfloat16; fields and warped images are float32.
+        mirrored: whether to follow the first mask in the mirrored images too, see :mod:`dirnet.trust`; 2-D.
     """
 
-    def __init__(self, amp: bool = False) -> None:
+    def __init__(self, amp: bool = False, mirrored: bool = False) -> None:
         super().__init__()
         self.amp = check_flag(amp, "amp")
+        self.mirrored = check_flag(mirrored, "mirrored")
 
     def __call__(self, inputs: Tensor, network: nn.Module, masks: Tensor | None = None) -> dict[str, Any]:  # type: ignore[override]
         """
@@ -92,7 +95,8 @@ class RegistrationInferer(Inferer):
 
         Returns:
             ``warped`` (B, 1, ...) and ``ddf``, and what else the network says; the ``seconds`` each registration took,
-            unless for gradients: a GPU would have to be waited for; with masks, ``warped_masks``, linear, cut at 0.5.
+            unless for gradients: a GPU would have to be waited for; with masks, ``warped_masks``, linear, cut at 0.5,
+            and, if wanted, ``mirrored_masks`` (B, 1, H, W).
         """
         moving = inputs[:, :1]
         timed = not torch.is_grad_enabled()
@@ -104,6 +108,10 @@ class RegistrationInferer(Inferer):
             result["seconds"] = (_now(inputs) - start) / len(inputs)
         if masks is not None:
             result["warped_masks"] = warp(masks, ddf) > 0.5
+            if self.mirrored:
+                result["mirrored_masks"] = mirrored_masks(
+                    lambda windows: predict_displacement(network, windows, self.amp).ddf, inputs, masks[:, :1]
+                )
         return result
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
+from monai.metrics import compute_roc_auc
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -27,6 +28,7 @@ from ..files.aside import refuse_overwriting, write_set_aside
 from ..files.pictures import save_picture
 from ..files.tables import write_csv
 from ..nets.losses import ncc
+from ..trust import DOUBTFUL, estimated_dice, terms
 from .patients import MEASUREMENTS, by_patient
 
 __all__ = ["MeanScore", "RegistrationTable", "lumen_dice", "registration_loss", "similarity"]
@@ -138,6 +140,10 @@ class RegistrationTable:
         for state, (image, mask) in states.items():
             scores[f"ncc_{state}"] = ncc(image, fixed["fixed"])
             scores[f"dice_{state}"] = dice(mask.cpu(), target)
+        if "mirrored_masks" in prediction:
+            both = prediction["warped_masks"][:, :1], prediction["mirrored_masks"]
+            scores["estimated_dice"] = estimated_dice(*both)
+            scores["mirrored_difference"], scores["inverse_side"] = terms(*both)
         drawn = {
             "moving": states["before"][1],
             "fixed": target,
@@ -196,12 +202,31 @@ def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
             name: dataclasses.asdict(agreement(patients[f"followed_{key}"], patients[f"drawn_{key}"]))
             for key, (name, *_) in MEASUREMENTS.items()
         },
+        "estimated dice": _how_well_estimated(scored),
         "median seconds": float(table["seconds"].median()),
         "all": _means(scored, scored if len(scored) else table),
         "groups": {
             str(name): {"registrations": len(group), **_means(group, group)}
             for name, group in scored.groupby("pathology", dropna=False)
         },
+    }
+
+
+def _how_well_estimated(scored: pd.DataFrame) -> dict[str, Any] | None:
+    """Whether the Dice that is estimated without a drawing tells the bad registrations, below DOUBTFUL, from the good:
+    the area under the ROC curve, and how many of the bad, and of all, are estimated below it."""
+    if "estimated_dice" not in scored or not len(scored):
+        return None
+    bad, doubted = scored["dice_after"] < DOUBTFUL, scored["estimated_dice"] < DOUBTFUL
+    area: Any = compute_roc_auc(
+        torch.from_numpy(-scored["estimated_dice"].to_numpy()), torch.from_numpy(bad.to_numpy()).long()
+    )
+    return {
+        "mean absolute error": float((scored["estimated_dice"] - scored["dice_after"]).abs().mean()),
+        "area under the ROC curve": float(area) if bad.any() and not bad.all() else None,
+        "bad": int(bad.sum()),
+        "bad and doubted": int((bad & doubted).sum()),
+        "doubted": int(doubted.sum()),
     }
 
 
@@ -250,6 +275,15 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
                 f"worst {found['worst']:.1f}",
                 soft_wrap=True,
             )
+    estimated = summary["estimated dice"]
+    if estimated is not None and estimated["bad"]:
+        area = estimated["area under the ROC curve"]
+        console.print(
+            f"estimated Dice below {DOUBTFUL}: {estimated['bad and doubted']} of the {estimated['bad']} registrations "
+            f"with such a Dice, and {estimated['doubted'] - estimated['bad and doubted']} others"
+            + (f"; area under the ROC curve {area:.3f}" if area is not None else ""),
+            soft_wrap=True,
+        )
     console.print(f"median time a registration: {summary['median seconds'] * 1000:.1f} ms")
     if summary["spacing assumed"]:
         console.print(
