@@ -22,6 +22,14 @@ from . import terminal
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 OutputDir = Annotated[Path, typer.Option("--output_dir", "-o", help="Where the results go.")]
+Refine = Annotated[
+    int,
+    typer.Option(
+        "--refine",
+        min=0,
+        help="Steps of optimisation after the network: 10 for the weights unsupervised; not for contours.",
+    ),
+]
 Weights = Annotated[
     Path | None,
     typer.Option(
@@ -53,6 +61,7 @@ def register(
         str, typer.Option("--formats", help=f"Separated by commas: {', '.join(FORMATS)}.")
     ] = "nifti,picture",
     weights: Weights = None,
+    refine: Refine = 0,
     force: Force = False,
 ) -> None:
     """Register one image with another.
@@ -77,10 +86,11 @@ def register(
 
     from dirnet.registrar import Registrar
 
-    registration = Registrar.load(weights).register(moving, fixed)
+    registration = Registrar.load(weights, refinement=refine).register(moving, fixed)
     written = registration.save(output_dir, name, forms, force)
+    alone = f"{Registrar.load(weights).register(moving, fixed).ncc_after:.3f} by the network alone, " if refine else ""
     typer.echo(
-        f"NCC {registration.ncc_before:.3f} before, {registration.ncc_after:.3f} after; "
+        f"NCC {registration.ncc_before:.3f} before, {alone}{registration.ncc_after:.3f} after; "
         f"{registration.folded_percent:.3f} % folded"
     )
     for path in written:
@@ -105,6 +115,7 @@ def propagate(
     ] = None,
     output_dir: OutputDir = Path(),
     weights: Weights = None,
+    refine: Refine = 0,
     force: Force = False,
 ) -> None:
     """Carry a lumen drawn on one frame to the whole cycle; volumes, ejection fraction and strain follow.
@@ -134,7 +145,7 @@ def propagate(
     from dirnet.speed.memory import keep_freed_memory
 
     keep_freed_memory()
-    followed = follow.follow(Registrar.load(weights), stack, *drawing)
+    followed = follow.follow(Registrar.load(weights, refinement=refine), stack, *drawing)
     written = follow.save(followed, output_dir, name, force)
     for number, value in followed.numbers.items():
         caveat = f" ({CAVEATS[number]})" if number in CAVEATS and value is not None else ""

@@ -42,6 +42,8 @@ class Registrar:
         network: a trained 2-D network that has ``displacement(pair)``: a :class:`~dirnet.nets.networks.DIRNet`, or
             another make in a :class:`~dirnet.nets.adapters.DenseNetwork`.
         device: where it computes; a GPU, if there is one, by default.
+        refinement: steps of optimisation on each pair after the network's answer, see
+            :func:`dirnet.nets.refinement.refine`.
 
     Raises:
         InputError: when the network cannot register, or is a 3-D one.
@@ -53,29 +55,32 @@ class Registrar:
         >>> registration.ncc_after
     """
 
-    def __init__(self, network: nn.Module, device: torch.device | str | None = None) -> None:
+    def __init__(self, network: nn.Module, device: torch.device | str | None = None, refinement: int = 0) -> None:
         check_registers(network)
         if network.spatial_dims != 2:
             raise InputError(f"a Registrar takes a 2-D network, got a {network.spatial_dims}-D one")
         self.device = torch.device(device or default_device())
         self.amp = bfloat16_pays(self.device)
+        self.refinement = refinement
         self.network = for_inference(network, self.device, self.amp)
         # each computation uses all cores: two at once, each with its own team of threads, are slower than in turn
         self._computing = threading.Lock()
 
     @classmethod
-    def load(cls, path: str | Path | None = None, device: torch.device | str | None = None) -> Registrar:
+    def load(
+        cls, path: str | Path | None = None, device: torch.device | str | None = None, refinement: int = 0
+    ) -> Registrar:
         """
         Args:
             path: "unsupervised" or "contours", the weights shipped with this bundle; a checkpoint; or the folder of a
                 training or of a bundle. By default the more accurate shipped ones, "contours".
-            device: see the class.
+            device, refinement: see the class.
 
         Raises:
             FileNotFoundError: when there is no such file, or no weights in the folder.
             InputError: when the file holds no weights of a network that registers.
         """
-        return cls(load_network(weights_file(path)), device)
+        return cls(load_network(weights_file(path)), device, refinement)
 
     @torch.no_grad()
     def displacement(self, pairs: Tensor) -> Displacement:
@@ -90,7 +95,7 @@ class Registrar:
         """
         with self._computing:
             pairs = pairs.to(self.device).contiguous(memory_format=torch.channels_last)
-            return predict_displacement(self.network, pairs, self.amp).to("cpu")
+            return predict_displacement(self.network, pairs, self.amp, self.refinement).to("cpu")
 
     def register(self, moving: Image2D, fixed: Image2D) -> Registration:
         """Register one slice with another; see :func:`dirnet.files.images.as_image` for what may be given.

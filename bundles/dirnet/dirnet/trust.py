@@ -15,7 +15,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .fields.masks import dice
 from .fields.resampling import warp
 
 __all__ = ["DOUBTFUL", "estimated_dice", "mirrored_masks", "terms"]
@@ -62,8 +61,9 @@ def estimated_dice(masks: Tensor, mirrored: Tensor) -> Tensor:
 def terms(masks: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
     """What the estimate is linear in, (B,) each: the logarithm of how much the two masks differ, and one over the
     followed one's side in pixels."""
-    overlap = dice(masks, mirrored).nan_to_num(0.0)
-    area = (masks > 0.5).flatten(1).sum(1)
+    a, b = ((mask > 0.5).flatten(1) for mask in (masks, mirrored))
+    area = a.sum(1)
+    overlap = 2 * (a & b).sum(1) / (area + b.sum(1)).clamp_min(1)  # not MONAI's Dice, which takes seconds to load
     return (1 - overlap + FLOOR).log(), (area + AREA_FLOOR).rsqrt()
 
 

@@ -79,12 +79,14 @@ class RegistrationInferer(Inferer):
     Args:
         amp: whether the network's layers compute in bfloat16; fields and warped images are float32.
         mirrored: whether to follow the first mask in the mirrored images too, see :mod:`dirnet.trust`; 2-D.
+        refinement: steps of :func:`~dirnet.nets.refinement.refine` after the network's answer.
     """
 
-    def __init__(self, amp: bool = False, mirrored: bool = False) -> None:
+    def __init__(self, amp: bool = False, mirrored: bool = False, refinement: int = 0) -> None:
         super().__init__()
         self.amp = check_flag(amp, "amp")
         self.mirrored = check_flag(mirrored, "mirrored")
+        self.refinement = refinement
 
     def __call__(self, inputs: Tensor, network: nn.Module, masks: Tensor | None = None) -> dict[str, Any]:  # type: ignore[override]
         """
@@ -101,7 +103,7 @@ class RegistrationInferer(Inferer):
         moving = inputs[:, :1]
         timed = not torch.is_grad_enabled()
         start = _now(inputs) if timed else 0.0
-        displacement = predict_displacement(network, inputs, self.amp)
+        displacement = predict_displacement(network, inputs, self.amp, self.refinement)
         ddf = displacement.ddf
         result: dict[str, Any] = {"warped": warp(moving, ddf), "ddf": ddf, **displacement.besides}
         if timed:

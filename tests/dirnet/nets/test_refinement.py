@@ -1,0 +1,65 @@
+"""Steps of optimisation on the pair, from where a network has left it."""
+
+import numpy as np
+import pytest
+import torch
+
+from dirnet.errors import InputError
+from dirnet.fields.displacement import Displacement
+from dirnet.fields.resampling import warp
+from dirnet.nets.losses import ncc
+from dirnet.nets.refinement import refine
+from dirnet.nets.splines import BSplineTransformer
+from dirnet.registrar import Registrar
+from transforms.cine import scale_intensity
+from transforms.phantom import Phantom
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    frames = torch.from_numpy(scale_intensity(Phantom(1, (96, 112), phases=8).cine(1)))
+    return torch.stack([torch.stack([frames[0], frames[n]]) for n in (2, 3, 4)])
+
+
+def zero(pairs):
+    return BSplineTransformer(8).displacement(torch.zeros(len(pairs), 2, 12, 14), [96, 112])
+
+
+def likeness(pairs, displacement):
+    return ncc(warp(pairs[:, :1], displacement.ddf), pairs[:, 1:])
+
+
+def test_the_images_become_more_alike_and_the_field_stays_its_spline(pairs):
+    before = zero(pairs)
+    after = refine(before, pairs, 20)
+    assert (likeness(pairs, after) > likeness(pairs, before) + 0.001).all()
+    (part,) = after.parts
+    spline = BSplineTransformer(part.spacing, part.order, part.boundary)
+    torch.testing.assert_close(spline(part.control_points, [96, 112]), after.ddf)
+    assert not after.ddf.requires_grad
+    assert not before.ddf.any()
+
+
+def test_inference_mode_does_not_matter(pairs):
+    expected = refine(zero(pairs), pairs, 3).ddf
+    with torch.inference_mode():
+        found = refine(zero(pairs), pairs.clone(), 3).ddf
+    torch.testing.assert_close(found, expected)
+
+
+def test_each_pair_is_refined_as_if_it_were_alone(pairs):
+    together = refine(zero(pairs), pairs, 5).ddf
+    alone = torch.cat([refine(zero(pair[None]), pair[None], 5).ddf for pair in pairs])
+    torch.testing.assert_close(together, alone, atol=0.02, rtol=0)
+
+
+def test_a_field_without_spline_is_refused(pairs):
+    with pytest.raises(InputError, match="control points of a B-spline"):
+        refine(Displacement(torch.zeros(3, 2, 96, 112)), pairs, 1)
+
+
+def test_a_registrar_refines(pairs):
+    moving, fixed = pairs[2].numpy()
+    alone, refined = (Registrar.load("unsupervised", "cpu", steps).register(moving, fixed) for steps in (0, 10))
+    assert refined.ncc_after > alone.ncc_after
+    assert not np.array_equal(refined.ddf, alone.ddf)
