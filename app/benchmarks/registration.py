@@ -32,7 +32,7 @@ LEAST = 100  # times elastix with the paper's parameters, by a network that scor
 
 
 def rows(bench: Bench) -> Iterator[list[Row]]:
-    """Each batch: the shipped network, as shipped and otherwise, and what else registers; then the paper's network and
+    """Each batch: the shipped networks, as shipped and otherwise, and what else registers; then the paper's network and
     its peer."""
     pairs = _pairs(bench, max(BATCHES))
     peers = {
@@ -72,26 +72,30 @@ def _pairs(bench: Bench, count: int) -> Tensor:
 
 
 def _network_lines(bench: Bench, pairs: Tensor) -> list[Line]:
-    registrar = Registrar.load(device=bench.device)
-    plain = load_network(SHIPPED["unsupervised"]).to(bench.device, memory_format=torch.channels_last)
     pairs = pairs.contiguous(memory_format=torch.channels_last)
-
-    lines = [_line("as shipped", _through(registrar.network, registrar.amp), pairs)]
-    if registrar.amp:
-        lines.append(_line("as shipped, float32", _through(for_inference(plain, bench.device, False), False), pairs))
-    if isinstance(registrar.network, FusedDIRNet):
-        lines.append(_line("as shipped, layers not fused", _through(registrar.network.network, registrar.amp), pairs))
-    lines.append(_line("as shipped, normalisation not folded", _through(plain, registrar.amp), pairs))
-    if len(pairs) == 1:
-        moving, fixed = pairs[0].cpu().numpy()
-        lines.append(
-            Line(
-                "Registrar.register: with conversions and scores",
-                lambda: registrar.register(moving, fixed),
-                ncc=lambda registration: registration.ncc_after,
+    lines = []
+    for weights, file in SHIPPED.items():
+        registrar = Registrar.load(weights, bench.device)
+        plain = load_network(file).to(bench.device, memory_format=torch.channels_last)
+        lines.append(_line(weights, _through(registrar.network, registrar.amp), pairs))
+        if registrar.amp:
+            single = _through(for_inference(plain, bench.device, False), False)
+            lines.append(_line(f"{weights}, float32", single, pairs))
+        if isinstance(registrar.network, FusedDIRNet):
+            lines.append(
+                _line(f"{weights}, layers not fused", _through(registrar.network.network, registrar.amp), pairs)
             )
-        )
+        if len(pairs) == 1:
+            lines.append(_registrar_line(weights, registrar, *pairs[0].cpu().numpy()))
     return lines
+
+
+def _registrar_line(weights: str, registrar: Registrar, moving: np.ndarray, fixed: np.ndarray) -> Line:
+    return Line(
+        f"{weights}, Registrar.register: with conversions and scores",
+        lambda: registrar.register(moving, fixed),
+        ncc=lambda registration: registration.ncc_after,
+    )
 
 
 def _paper_line(bench: Bench, variant: str, pairs: Tensor) -> Line:
