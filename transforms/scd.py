@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .cine import contour_area
 from .errors import InputError
-from .records import STRUCTURES, UNKNOWN, Record, split_name
+from .records import UNKNOWN, Record, split_name
 
 __all__ = ["scan"]
 
@@ -102,7 +102,7 @@ def _dicom_records(root: Path, splits: dict[str, str]) -> list[Record]:
                 continue
             structures = {
                 name: {i - first: contours[i][name] for i in instances if name in contours.get(i, {})}
-                for name in STRUCTURES
+                for name in CONTOURS.values()
             }
             frames = [str(cine[instance]) for instance in instances]
             records.append(_record(patient, slice_, splits, pathology, frames, ed, es, **structures, folder=root))
@@ -181,6 +181,7 @@ def _record(
         "es": es,
         "lumen": lumen,
         "epicardium": epicardium,
+        "rv": {},
         "spacing": None,
     }
 
