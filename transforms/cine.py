@@ -201,7 +201,8 @@ def read_labels(
 
     Raises:
         FileNotFoundError: when there is no such file.
-        InputError: when it cannot be read, has not this frame, is of another size or lies elsewhere; or as :func:`read_contour`.
+        InputError: when it cannot be read, has not this frame, is of another size or lies elsewhere; or as
+            :func:`read_contour`.
     """
     if Path(path).suffix == ".txt":
         return rasterise(read_contour(path, size), size)

@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from transforms.structures import STRUCTURES
 
@@ -46,26 +45,13 @@ def structure_scores(batch: Mapping[str, Any], output: Mapping[str, Any]) -> lis
     for name in (name for name in SCORED if name in fixed):
         scores = {state: dice(masks[name], fixed[name]) for state, masks in zip(STATES, (moving, warped), strict=True)}
         for i, row in enumerate(rows):
-            if moving[name][i].any() and fixed[name][i].any():
-                row.update(_columns(name, i, scores, {"before": moving[name], "after": warped[name]}, fixed[name], batch))
+            if not (moving[name][i].any() and fixed[name][i].any()):
+                continue
+            for state, masks in zip(STATES, (moving, warped), strict=True):
+                row[f"{name}_dice_{state}"] = torch.nan_to_num(scores[state][i]).item()  # nan: lost by the warp
+                distances = surface_scores(masks[name][i, 0], fixed[name][i, 0], batch["spacing"][i].tolist())
+                row.update({f"{name}_{measure}_{state}": value for measure, value in distances.items()})
     return rows
-
-
-def _columns(
-    name: str,
-    i: int,
-    scores: Mapping[str, Tensor],
-    masks: Mapping[str, Tensor],
-    target: Tensor,
-    batch: Mapping[str, Any],
-) -> dict[str, float]:
-    spacing = batch["spacing"][i].tolist()
-    columns = {}
-    for state in STATES:
-        columns[f"{name}_dice_{state}"] = torch.nan_to_num(scores[state][i]).item()  # nan: lost by the warp
-        distances = surface_scores(masks[state][i, 0], target[i, 0], spacing)
-        columns.update({f"{name}_{measure}_{state}": value for measure, value in distances.items()})
-    return columns
 
 
 def summarise_structures(table: pd.DataFrame) -> dict[str, Any]:
