@@ -72,8 +72,8 @@ def scan(root: str | Path) -> list[Record]:
     if not records:
         raise FileNotFoundError(
             f"dataset_dir '{root}' holds no cine; expected DICOM under SCD_IMAGES_*/SCD*/CINESAX_* (with "
-            f"{PATIENTS_FILE}) or PNG frames listed in {PNG_FOLDER}/index.csv; found {_found(root)}; a datalist of other "
-            "layouts is made by dirnet datalist"
+            f"{PATIENTS_FILE}) or PNG frames listed in {PNG_FOLDER}/index.csv; found {_found(root)}; of other layouts "
+            "dirnet datalist makes a datalist"
         )
     return sorted(records, key=lambda record: (record["patient"], record["slice"]))
 

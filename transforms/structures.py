@@ -46,7 +46,7 @@ def parse_labels(labels: Labels) -> dict[str, int] | None:
         count, values = len(texts), {name.strip(): int(value) for name, value in texts}
     else:
         count, values = len(labels), dict(labels)
-    if not set(values) <= set(LABELLED) or len({*values.values()}) < count:
+    if not set(values) <= set(LABELLED) or len(set(map(repr, values.values()))) < count:
         raise InputError(f"{expected}, each of {', '.join(LABELLED)} once; found {labels!r}")
     if "lumen" not in values or not all(type(value) is int and value > 0 for value in values.values()):
         raise InputError(f"{expected}, with a lumen and values above 0; found {labels!r}")

@@ -94,7 +94,7 @@ def test_mnms(tmp_path):
 
 @pytest.mark.parametrize("copies", [True, False])
 def test_uk_biobank(tmp_path, caplog, copies):
-    """Frames of ED and ES follow from the copies of them; without, from what the label image fits best, which is said."""
+    """Frames of ED and ES follow from the copies of them; without, from what the label image fits, which is said."""
     records = read_folder(write_ukb(tmp_path / "ukb", copies=copies))
     check_all(records)
     assert splits(records) == {"training": ["1000000", "1000001"], "validation": ["1000002"]}
@@ -150,7 +150,7 @@ def test_only_what_is_drawn_on_a_slice_is_listed(tmp_path):
     ]
     save(np.zeros_like(volume), ed)
     es.unlink()
-    assert [drawn(record) for record in read_folder(root)] == 2 * [dict.fromkeys(STRUCTURES, [])]
+    assert [drawn(record) for record in read_folder(root)] == 2 * [{structure: [] for structure in STRUCTURES}]
 
 
 def info(folder, text):
@@ -254,7 +254,7 @@ def test_a_changed_file_is_read_anew_and_has_another_fingerprint(tmp_path):
     loading._last_file.cache_clear()
     np.testing.assert_array_equal(flipped, LOAD(record)["image"])
     prints.add(fingerprint(record))
-    alone = {**record, **dict.fromkeys(STRUCTURES, {}), "rv": {es: record["rv"][es]}}
+    alone = {**record, **{structure: {} for structure in STRUCTURES}, "rv": {es: record["rv"][es]}}
     prints.add(fingerprint(alone))
     os.utime(record["rv"][es], ns=(1, 1))
     prints.add(fingerprint(alone))
