@@ -320,7 +320,7 @@ def _files(path: Path, cine: CineStack) -> list[tuple[list[str], int | None]]:
 
 def _phases(study: Study, cine: CineStack, drawn: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, int]:
     """End-diastole and end-systole of a cine whose layout does not number its frames."""
-    if not study.drawings:
+    if not (study.drawings or study.copies):
         differences = np.abs(cine.images - cine.images[:, :1]).mean((0, 2, 3))
         return {"ed": 0, "es": int(differences.argmax())}
     found = {phase: _frame_copied(path, cine) for phase, path in study.copies.items()}

@@ -143,7 +143,7 @@ class RegistrationTable:
             scores[f"ncc_{state}"] = ncc(image, fixed["fixed"])
             scores[f"dice_{state}"] = dice(mask.cpu(), target)
         if "mirrored_masks" in prediction:
-            both = prediction["warped_masks"][:, :1], prediction["mirrored_masks"]
+            both = warped_lumen, prediction["mirrored_masks"]
             scores["estimated_dice"] = estimated_dice(*both)
             scores["mirrored_difference"], scores["inverse_side"] = terms(*both)
         drawn = {
