@@ -18,8 +18,9 @@ import SimpleITK as sitk
 from tqdm import tqdm
 
 from . import scd
-from .cine_files import CineStack, hold_dicom, read_cine_stack
+from .cine_files import CineStack, read_cine_stack
 from .datalists import fold_of
+from .dicom import is_dicom
 from .dicom_series import choose_series, find_series
 from .drawings import NothingDrawnError, read_structures
 from .errors import InputError
@@ -134,7 +135,7 @@ def _with_validation(records: list[Record]) -> list[Record]:
 def _acdc(root: Path) -> list[Study]:
     """``[database/][training|testing/]patient001/``: Info.cfg, patient001_4d, patient001_frame01_gt, frames from 1."""
     studies = []
-    for info in sorted(path for depth in ("*", "*/*", "*/*/*") for path in root.glob(f"{depth}/Info.cfg")):
+    for info in sorted(path for depth in ("", "*/", "*/*/", "*/*/*/") for path in root.glob(f"{depth}Info.cfg")):
         folder = info.parent
         said = _read_info(info)
         numbers = {phase: _whole(said.get(phase.upper(), ""), 1, info, phase.upper()) for phase in ("ed", "es")}
@@ -214,7 +215,7 @@ def _studies(root: Path) -> list[Study]:
     for place, split in _patients(root):
         if place.is_file():
             studies += [Study(stem(place), split, place)] if is_nifti(place) else []
-        elif hold_dicom(path for path in place.rglob("*") if path.is_file()):
+        elif any(is_dicom(path) for path in place.rglob("*") if path.is_file() and path.name != "DICOMDIR"):
             studies.append(Study(place.name, split, place))
         else:
             files = [path for path in sorted(place.iterdir()) if path.is_file() and is_nifti(path)]

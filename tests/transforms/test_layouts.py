@@ -9,11 +9,14 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import EnhancedMRImageStorage
 
+from tests.dicom import mr_image
 from tests.layouts import ACDC, MNMS, frames, labels, phantom, save, structures, write_acdc, write_mnms, write_ukb
 from transforms import loading
-from transforms.cine import fingerprint
+from transforms.cine import fingerprint, scale_intensity
 from transforms.cine_files import read_cine_stack
 from transforms.datalists import as_datalist
 from transforms.errors import InputError
@@ -74,6 +77,8 @@ def test_acdc(acdc, caplog):
     assert {record["pathology"] for record in records} == {"DCM"}
     assert [record["slice"] for record in records] == 4 * [0, 1]
     assert all(drawn(record) == dict.fromkeys(STRUCTURES, sorted((record["ed"], record["es"]))) for record in records)
+    for part in (acdc / "database" / "testing", acdc / "database" / "testing" / "patient004"):
+        assert [record["patient"] for record in read_folder(part)] == 2 * ["patient004"]
     assert splits(read_folder(acdc / "database" / "testing")) == {"test": ["patient004"]}
 
 
@@ -132,6 +137,55 @@ def test_a_folder_of_studies(tmp_path, caplog):
         assert cine["image"].shape == stack.images.shape[1:]
         far = np.abs(stack.images - stack.images[:, :1]).mean((0, 2, 3))
         assert record["es"] == far.argmax()
+
+
+def group(**sequences):
+    """An item of functional groups."""
+    item = pydicom.Dataset()
+    for name, values in sequences.items():
+        part = pydicom.Dataset()
+        for keyword, value in values.items():
+            setattr(part, keyword, value)
+        setattr(item, name, [part])
+    return item
+
+
+def enhanced(path, pixels, first=0):
+    """A multi-frame DICOM file of (slices, times, H, W), the first of which is the n-th of a stack."""
+    dataset = mr_image(pixels.reshape(-1, *pixels.shape[2:]))
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "TriggerTime"):
+        delattr(dataset, name)
+    dataset.SharedFunctionalGroupsSequence = [
+        group(
+            PlaneOrientationSequence={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+            PixelMeasuresSequence={"PixelSpacing": [1.5, 1.25], "SliceThickness": 8},
+        )
+    ]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        group(
+            PlanePositionSequence={"ImagePositionPatient": [0, 0, 8 * (first + s)]},
+            CardiacSynchronizationSequence={"NominalCardiacTriggerDelayTime": 25.0 * t},
+        )
+        for s, t in np.ndindex(pixels.shape[:2])
+    ]
+    path.parent.mkdir(exist_ok=True)
+    dataset.save_as(path)
+
+
+def test_slices_of_multi_frame_dicom(tmp_path):
+    """All slices in one file, and a file each."""
+    pixels = np.random.default_rng(0).integers(0, 999, (2, 4, 12, 16)).astype(np.uint16)
+    enhanced(tmp_path / "one" / "a.dcm", pixels)
+    for number, part in enumerate(pixels):
+        enhanced(tmp_path / "several" / f"{number}.dcm", part[None], number)
+    records = read_folder(tmp_path)
+    assert [(record["patient"], record.get("file_slice")) for record in records] == [
+        *(("one", 0), ("one", 1), ("several", None), ("several", None))
+    ]
+    for record in records:
+        expected = scale_intensity(pixels[record["slice"]])
+        np.testing.assert_allclose(LOAD(record)["image"], expected, atol=1e-3)
 
 
 def test_only_what_is_drawn_on_a_slice_is_listed(tmp_path):
