@@ -216,20 +216,22 @@ def view(
 
 @app.command()
 def datalist(
-    folder: Annotated[Path, typer.Argument(help="Of cines with contours, in the layout of the Sunnybrook data.")],
+    folder: Annotated[Path, typer.Argument(help="Laid out as SCD, ACDC, M&Ms or UK Biobank's tools; or a study each.")],
     folds: Annotated[int | None, typer.Option("--folds", min=2, help="Parts of a cross-validation.")] = None,
     fold: Annotated[int, typer.Option("--fold", min=0, help="The part whose patients are the validation.")] = 0,
 ) -> None:
     """Print what a folder holds as a datalist, the JSON that trainings and evaluations take as --dataset_dir.
 
-    With --folds the patients of training and validation are dealt anew; the test split stays as it is.
+    Splits are the layout's; where it has no validation, a fifth of the training's patients become it. With --folds the
+    patients of training and validation are dealt anew; the test split stays as it is.
 
     Example: dirnet datalist ~/data/scd --folds 5 --fold 0 > fold0.json
     """
     from transforms.datalists import as_datalist, fold_of
+    from transforms.layouts import read_folder
     from transforms.sources import read_records
 
-    records = read_records(folder, "")
+    records = read_records(folder, "") if folder.is_file() else read_folder(folder)
     if folds is not None:
         records = fold_of(records, fold, folds)
     typer.echo(json.dumps(as_datalist(records), indent=1))

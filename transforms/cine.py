@@ -28,6 +28,7 @@ from .grids import known_grid, on_slices
 from .itk_files import is_itk
 from .nifti_files import check_time_axis, is_nifti, nifti_grid, read_nifti
 from .paths import check_file
+from .structures import STRUCTURES
 from .values import check_finite, listed
 from .volumes import read_volumes
 
@@ -57,7 +58,8 @@ def fingerprint(record: Mapping[str, Any]) -> bytes:
         FileNotFoundError: when there is no such file.
     """
     states = []
-    for path in (*record["frames"], *record.get("lumen", {}).values(), *record.get("epicardium", {}).values()):
+    drawings = [path for structure in STRUCTURES for path in (record.get(structure) or {}).values()]
+    for path in (*record["frames"], *drawings):
         check_file(path)
         state = Path(path).stat()
         states.append((str(path), state.st_size, state.st_mtime_ns))
@@ -147,7 +149,10 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
     if array.ndim == 4 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 4:
-        raise InputError(f"{path}: expected one slice (x, y, 1, time), found {image.GetSize()}")
+        raise InputError(
+            f"{path}: expected one slice (x, y, 1, time), found {image.GetSize()}; a datalist says which of several by "
+            "'file_slice'"
+        )
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
     if array.ndim == 3:
@@ -182,7 +187,9 @@ def read_mask(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None =
     return one_structure(read_labels(path, size, grid), path).astype(np.uint8)
 
 
-def read_labels(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None = None) -> np.ndarray:
+def read_labels(
+    path: str | Path, size: tuple[int, ...], grid: sitk.Image | None = None, frame: int | None = None
+) -> np.ndarray:
     """A label image on one slice, (H, W), its values as they are; a contour text rasterised.
 
     Args:
@@ -190,10 +197,12 @@ def read_labels(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None
             they say; see :func:`transforms.grids.on_slices`.
         size: of the slice, (H, W).
         grid: the slice's place, (W, H, 1); None where it has none.
+        frame: index of the time to take, of a file with several.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        InputError: when it cannot be read, is of another size or lies elsewhere; or as :func:`read_contour`.
+        InputError: when it cannot be read, has not this frame, is of another size or lies elsewhere; or as
+            :func:`read_contour`.
     """
     if Path(path).suffix == ".txt":
         return rasterise(read_contour(path, size), size)
@@ -208,11 +217,14 @@ def read_labels(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None
             raise InputError(f"{path}: mask of {_size(labels)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
         return labels
     volumes, placed, _ = read_volumes(path)
-    if len(volumes) > 1:
+    if len(volumes) > 1 and frame is None:
         raise InputError(f"{path}: expected what is drawn on one frame, found {len(volumes)} times")
-    check_finite(sitk.GetArrayViewFromImage(volumes[0]), path)
+    if len(volumes) > 1 and frame is not None and frame >= len(volumes):
+        raise InputError(f"{path}: expected what is drawn on frame {frame}, found {len(volumes)} times")
+    volume = volumes[frame or 0] if len(volumes) > 1 else volumes[0]
+    check_finite(sitk.GetArrayViewFromImage(volume), path)
     slice_ = sitk.Image([size[1], size[0], 1], sitk.sitkUInt8) if grid is None else grid
-    return on_slices(volumes[0], placed, [slice_], grid is not None, path)[0]
+    return on_slices(volume, placed, [slice_], grid is not None, path)[0]
 
 
 def read_grid(path: str | Path) -> sitk.Image | None:

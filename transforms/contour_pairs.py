@@ -141,7 +141,7 @@ class ContourPairDataset(Dataset):
         else:
             weights = 1 + MORE_MOTION * np.array(self.change)
             pair = self.drawn[draw.choice(len(self.drawn), p=weights / weights.sum())]
-            known = False
+            known = all(self._known[frame][1] == 1 for frame in pair)  # drawn, not guessed
         moving, fixed = pair if draw.random() < 0.5 else pair[::-1]
         return moving, fixed, known
 

@@ -19,7 +19,11 @@ from .structures import Labels, from_labels, from_segments
 from .values import check_finite
 from .volumes import read_volumes
 
-__all__ = ["read_drawing", "read_drawn", "read_masks", "read_structures"]
+__all__ = ["NothingDrawnError", "read_drawing", "read_drawn", "read_masks", "read_structures"]
+
+
+class NothingDrawnError(InputError):
+    """A file in which nothing is drawn, or nothing where the cine lies."""
 
 
 def read_drawn(path: str | Path, cine: CineStack, frame: int, labels: Labels = None) -> np.ndarray:
@@ -92,7 +96,8 @@ def read_structures(path: str | Path, cine: CineStack, labels: Labels = None) ->
 
     Raises:
         FileNotFoundError: when there is no such file.
-        InputError: when it cannot be read, does not fit the cine, holds several values without ``labels``, or nothing.
+        InputError: when it cannot be read, does not fit the cine or holds several values without ``labels``;
+            NothingDrawnError when it holds none.
     """
     path = Path(path)
     check_file(path)
@@ -111,7 +116,7 @@ def read_structures(path: str | Path, cine: CineStack, labels: Labels = None) ->
             f"{path}: a cine of {slices} slices takes a NIfTI file or a DICOM Segmentation of what is drawn on them"
         )
     if not structures:
-        raise InputError(f"{path}: nothing is drawn where the cine's slices lie")
+        raise NothingDrawnError(f"{path}: nothing is drawn where the cine's slices lie")
     return structures
 
 
@@ -127,7 +132,7 @@ def _read_label_image(path: Path, cine: CineStack) -> tuple[np.ndarray, dict[int
     if len(volumes) not in (1, frames):
         raise InputError(f"{path}: drawn on {len(volumes)} frames; the cine has {frames}")
     if not any(sitk.GetArrayViewFromImage(volume).any() for volume in volumes):
-        raise InputError(f"{path}: is empty: nothing is drawn in it")
+        raise NothingDrawnError(f"{path}: is empty: nothing is drawn in it")
     for volume in volumes:
         check_finite(sitk.GetArrayViewFromImage(volume), path)
     drawn = [on_slices(volume, placed, cine.grids, cine.placed, path) for volume in volumes]

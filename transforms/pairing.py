@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from .errors import InputError
+from .structures import STRUCTURES
 
 __all__ = ["PairDataset", "PairPhasesd", "RemainingBatches", "check_shares"]
 
@@ -26,12 +27,20 @@ class PairPhasesd(Transform):
     """A loaded cine to its two registrations [ED to ES, ES to ED], each a dictionary.
 
     Keys: ``moving``, ``fixed`` (1, H, W) float32; ``moving_lumen``, ``fixed_lumen`` (1, H, W) uint8, all zero where
-    not drawn; ``direction`` ("ED-ES": end-diastole is moving); and the record's ``patient``, ``slice``,
-    ``pathology``, ``spacing``, ``spacing_assumed``.
+    not drawn, and so each of ``structures``; ``direction`` ("ED-ES": end-diastole is moving); and the record's
+    ``patient``, ``slice``, ``pathology``, ``spacing``, ``spacing_assumed``.
+
+    Args:
+        structures: those whose masks are wanted, the lumen among them.
 
     Raises:
-        ValueError: when the cine's ``ed`` or ``es`` is None or no frame of it.
+        ValueError: when there is no such structure, or the cine's ``ed`` or ``es`` is None or no frame of it.
     """
+
+    def __init__(self, structures: Sequence[str] = ("lumen",)) -> None:
+        self.structures = tuple(structures)
+        if "lumen" not in self.structures or not set(self.structures) <= set(STRUCTURES):
+            raise InputError(f"structures: expected some of {STRUCTURES}, the lumen among them, got {structures!r}")
 
     def __call__(self, cine: Mapping[str, Any]) -> list[dict[str, Any]]:
         phases = {"ED": cine["ed"], "ES": cine["es"]}
@@ -48,7 +57,8 @@ class PairPhasesd(Transform):
             }
             blank = torch.zeros(pair["fixed"].shape[1:], dtype=torch.uint8)
             for role, name in (("moving", moving), ("fixed", fixed)):
-                pair[f"{role}_lumen"] = cine["lumen"].get(phases[name], blank).unsqueeze(0)
+                for structure in self.structures:
+                    pair[f"{role}_{structure}"] = cine[structure].get(phases[name], blank).unsqueeze(0)
             pair["direction"] = f"{moving}-{fixed}"
             for key in ("patient", "slice", "pathology", "spacing_assumed"):
                 pair[key] = cine[key]

@@ -5,9 +5,12 @@ A record is one slice of one patient::
     {"patient": "SC-HF-I-01", "slice": 2, "split": "training",
      "pathology": "Heart failure with infarct",  # a group of results, or "unknown"
      "frames": [path, ...],           # time-ordered images, or one NIfTI or DICOM file with all of them
+     "file_slice": 3,                 # optional: which slice of that one file, where it holds several
      "ed": 18, "es": 7,               # indices of end-diastole and end-systole in frames, or None
-     "lumen": {18: path, 7: path},    # contour text or mask image by index
+     "lumen": {18: path, 7: path},    # contour text or mask image by index; so each of transforms.structures
      "epicardium": {18: path},
+     "rv": {},
+     "labels": "acdc",                # optional: which value is which, where a mask image holds several structures
      "spacing": None}                 # [row mm, column mm]; None: read from the file
 
 Splits are "training", "validation" and "test" (the 2009 challenge's "online").
@@ -23,13 +26,13 @@ from reprlib import repr as short
 from typing import Any
 
 from .errors import InputError
+from .structures import STRUCTURES
 
-__all__ = ["SPLITS", "Record", "read_json", "records_of_split", "with_ed_and_es"]
+__all__ = ["SPLITS", "STRUCTURES", "Record", "read_json", "records_of_split", "with_ed_and_es"]
 
 Record = dict[str, Any]
 SPLITS = ("training", "validation", "test")
 OTHER_NAMES = {"online": "test", "testing": "test"}  # the 2009 challenge's, other datalists'
-STRUCTURES = ("lumen", "epicardium")
 UNKNOWN = "unknown"  # pathology
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from .cine import contour_area
 from .errors import InputError
-from .records import STRUCTURES, UNKNOWN, Record, split_name
+from .records import UNKNOWN, Record, split_name
 
-__all__ = ["scan"]
+__all__ = ["has_layout", "scan"]
 
 # what is where; a place takes a name, or "*" to search
 IMAGE_FOLDER = "SCD_IMAGES_{part}/{image_id}"
@@ -45,6 +45,11 @@ UNFIT_EPICARDIUM = {"SC-HF-I-06": "its epicardial contour files are another pati
 logger = logging.getLogger(__name__)
 
 
+def has_layout(root: Path) -> bool:
+    """Whether a folder holds what SCD's does, at least its images."""
+    return any(root.glob(IMAGE_FOLDER.format(part="*", image_id="*"))) or (root / PNG_FOLDER).is_dir()
+
+
 def scan(root: str | Path) -> list[Record]:
     """Records of a folder in SCD's layout, by patient and slice.
 
@@ -67,7 +72,8 @@ def scan(root: str | Path) -> list[Record]:
     if not records:
         raise FileNotFoundError(
             f"dataset_dir '{root}' holds no cine; expected DICOM under SCD_IMAGES_*/SCD*/CINESAX_* (with "
-            f"{PATIENTS_FILE}) or PNG frames listed in {PNG_FOLDER}/index.csv; found {_found(root)}"
+            f"{PATIENTS_FILE}) or PNG frames listed in {PNG_FOLDER}/index.csv; found {_found(root)}; of other layouts "
+            "dirnet datalist makes a datalist"
         )
     return sorted(records, key=lambda record: (record["patient"], record["slice"]))
 
@@ -102,7 +108,7 @@ def _dicom_records(root: Path, splits: dict[str, str]) -> list[Record]:
                 continue
             structures = {
                 name: {i - first: contours[i][name] for i in instances if name in contours.get(i, {})}
-                for name in STRUCTURES
+                for name in CONTOURS.values()
             }
             frames = [str(cine[instance]) for instance in instances]
             records.append(_record(patient, slice_, splits, pathology, frames, ed, es, **structures, folder=root))
@@ -181,6 +187,7 @@ def _record(
         "es": es,
         "lumen": lumen,
         "epicardium": epicardium,
+        "rv": {},
         "spacing": None,
     }
 

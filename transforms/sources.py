@@ -12,6 +12,7 @@ from .errors import InputError
 from .grids import LONGEST_PIXEL
 from .phantom import write_scd
 from .records import OTHER_NAMES, SPLITS, STRUCTURES, UNKNOWN, Record, read_json, split_name
+from .structures import parse_labels
 
 __all__ = ["read_records"]
 
@@ -90,6 +91,15 @@ def _datalist_record(item: Any, split: str, number: int, path: Path) -> Record:
     spacing: Any = record["spacing"]
     good = spacing is None or (isinstance(spacing, list) and len(spacing) == 2 and all(map(_is_size, spacing)))
     check(good, f"'spacing', [row mm, column mm], found {short(spacing)}")
+    slice_ = item.get("file_slice")
+    good = slice_ is None or (type(slice_) is int and slice_ >= 0 and len(frames) == 1)
+    check(good, f"'file_slice', an index in the one file of 'frames', found {short(slice_)} and {len(frames)} files")
+    labels = item.get("labels")
+    check(labels is None or isinstance(labels, str | dict), f"'labels', a text or an object, found {short(labels)}")
+    try:
+        parse_labels(labels)
+    except InputError as error:
+        raise InputError(f"{path}: {split}[{number}]: {error}") from error
     for structure in STRUCTURES:
         files = item.get(structure) or {}
         good = isinstance(files, dict) and all(map(_is_index, files)) and _is_list(list(files.values()), str)

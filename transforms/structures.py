@@ -46,7 +46,7 @@ def parse_labels(labels: Labels) -> dict[str, int] | None:
         count, values = len(texts), {name.strip(): int(value) for name, value in texts}
     else:
         count, values = len(labels), dict(labels)
-    if not set(values) <= set(LABELLED) or len({*values.values()}) < count:
+    if not set(values) <= set(LABELLED) or len(set(map(repr, values.values()))) < count:
         raise InputError(f"{expected}, each of {', '.join(LABELLED)} once; found {labels!r}")
     if "lumen" not in values or not all(type(value) is int and value > 0 for value in values.values()):
         raise InputError(f"{expected}, with a lumen and values above 0; found {labels!r}")
@@ -56,16 +56,22 @@ def parse_labels(labels: Labels) -> dict[str, int] | None:
 
 
 def from_labels(
-    image: np.ndarray, labels: Labels, name: str | Path, names: Mapping[int, str] | None = None
+    image: np.ndarray,
+    labels: Labels,
+    name: str | Path,
+    names: Mapping[int, str] | None = None,
+    lumen_needed: bool = True,
 ) -> dict[str, np.ndarray]:
     """Masks by structure, bool, of a label image of any shape, 0 where nothing is drawn.
 
-    Arguments, result and errors as of :func:`from_segments`; InputError too when values are no whole numbers.
+    Arguments, result and errors as of :func:`from_segments`; InputError too when values are no whole numbers. One slice
+    of a heart may lack the lumen: ``lumen_needed`` False, for which ``labels`` are given.
     """
     values = np.unique(image[image != 0]).tolist()
     if labels is not None and any(value % 1 for value in values):
         raise InputError(f"{name}: expected whole numbers as labels, found {listed(values)}")
-    return _named({value: partial(np.equal, image, value) for value in values}, labels, name, names or {})
+    masks = {value: partial(np.equal, image, value) for value in values}
+    return _named(masks, labels, name, names or {}, lumen_needed)
 
 
 def from_segments(
@@ -89,7 +95,11 @@ def from_segments(
 
 
 def _named(
-    masks: Mapping[float, Callable[[], np.ndarray]], labels: Labels, name: str | Path, names: Mapping[int, str]
+    masks: Mapping[float, Callable[[], np.ndarray]],
+    labels: Labels,
+    name: str | Path,
+    names: Mapping[int, str],
+    lumen_needed: bool = True,
 ) -> dict[str, np.ndarray]:
     known, said = parse_labels(labels), listed(list(masks), names)
     if known is None:
@@ -100,10 +110,10 @@ def _named(
             )
         (lumen,) = masks.values()
         return {"lumen": lumen()}
-    if known["lumen"] not in masks:
+    if lumen_needed and known["lumen"] not in masks:
         raise InputError(f"{name}: nothing has the lumen's value, {known['lumen']}; it holds {said}")
     drawn = {structure: masks[value]() for structure, value in known.items() if value in masks}
     walls = [drawn.pop(wall) for wall in ("myocardium", "epicardium") if wall in drawn]
     if walls:
-        drawn["epicardium"] = walls[0] | drawn["lumen"]
+        drawn["epicardium"] = walls[0] | drawn["lumen"] if "lumen" in drawn else walls[0]
     return {structure: drawn[structure] for structure in STRUCTURES if structure in drawn}

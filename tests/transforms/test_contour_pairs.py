@@ -44,6 +44,14 @@ def test_what_is_known():
     assert not outside[contracted].any()
 
 
+def test_a_wall_that_is_drawn_at_both_phases_is_known_and_none_is_guessed():
+    drawn = cine()
+    drawn["epicardium"][0] = drawn["epicardium"][1]
+    batch = dataset(drawn, contracted=0, carry=lambda pair: pytest.fail("guessed"))[0]
+    assert (batch["epicardium_known"] == 1).all()
+    assert (batch["wall_known"] == 1).all()
+
+
 def test_without_an_epicardium_nothing_is_contracted():
     made = dataset(cine(epicardium=False))
     assert made.synthetic == []

@@ -50,6 +50,23 @@ def test_ed_with_es_in_both_directions():
         assert {key: pair[key] for key in about} == {key: cine[key] for key in about}
 
 
+def test_other_structures_are_paired_too():
+    cine = counted_cine(6)
+    cine.update(epicardium={5: torch.ones(4, 4, dtype=torch.uint8)}, rv={})
+    forward, back = PairPhasesd(("lumen", "epicardium", "rv"))(cine)
+    assert forward["moving_epicardium"].all()
+    assert not forward["fixed_epicardium"].any()
+    assert torch.equal(back["fixed_epicardium"], forward["moving_epicardium"])
+    assert forward["moving_rv"].shape == (1, 4, 4)
+    assert "moving_rv" not in PairPhasesd()(cine)[0]
+
+
+@pytest.mark.parametrize("structures", [("rv",), ("lumen", "atrium"), ()])
+def test_structures_that_cannot_be_paired_are_refused(structures):
+    with pytest.raises(ValueError, match=r"^structures: expected some of \('lumen', 'epicardium', 'rv'\)"):
+        PairPhasesd(structures)
+
+
 def test_lumen_that_is_not_drawn_is_all_zero():
     cine = counted_cine(6)
     del cine["lumen"][1]

@@ -236,6 +236,7 @@ def test_png_frames(png_dir, caplog):
         "es": 0,
         "lumen": {0: str(png / "endocardium/a.png"), 1: str(png / "endocardium/b.png")},
         "epicardium": {1: str(png / "epicardium/b.png")},
+        "rv": {},
         "spacing": None,
     }
     assert json.loads(json.dumps(record))["ed"] == 1  # plain

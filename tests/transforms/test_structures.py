@@ -30,6 +30,14 @@ def test_one_value_is_the_lumen_and_what_is_not_drawn_is_absent():
     assert list(from_labels(np.int16([0, 3, 1]), "acdc", "a.nii")) == ["lumen", "rv"]
 
 
+def test_a_slice_may_lack_the_lumen():
+    masks = from_labels(np.int16([0, 2, 1]), "acdc", "a.nii", lumen_needed=False)
+    assert {name: mask.tolist() for name, mask in masks.items()} == {
+        "epicardium": [False, True, False],
+        "rv": [False, False, True],
+    }
+
+
 def test_segments_may_overlap():
     whole, inner = np.array([True, True, False]), np.array([True, False, False])
     masks = from_segments({1: whole, 2: inner}, "lumen=2,epicardium=1", "a.dcm")

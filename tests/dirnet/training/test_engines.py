@@ -53,6 +53,15 @@ def test_pair_is_moving_then_fixed(size):
     assert torch.equal(kwargs["masks"], data["moving_lumen"].float())
 
 
+def test_every_structure_is_a_channel_to_warp_and_a_target():
+    data = batch(12, 17)
+    data.update(moving_rv=data["fixed_lumen"], fixed_rv=data["moving_lumen"])
+    data = dict(reversed(data.items()))  # in the order of the structures, not of the batch
+    _, target, _, kwargs = PreparePair()(data)
+    assert torch.equal(kwargs["masks"], torch.cat([data["moving_lumen"], data["moving_rv"]], 1).float())
+    assert torch.equal(target["fixed_rv"], data["fixed_rv"])
+
+
 def test_pair_without_masks():
     data = {key: value for key, value in batch(12, 17).items() if "lumen" not in key}
     pair, fixed = PreparePair()(data)

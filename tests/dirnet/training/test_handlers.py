@@ -97,6 +97,37 @@ def test_table_scores_counts_and_keeps_the_means_clean(tmp_path, capsys):
         RegistrationTable(tmp_path, {})
 
 
+def test_structures_are_scored_where_both_images_have_them(tmp_path, capsys):
+    """Rows of epicardium around those of the lumen; one registration has none in its fixed image; one loses it."""
+    (batch, output), (outer, warped_outer) = (
+        registrations((2, 4, 4), (2, 4, 4), (2, 4, 4)),
+        registrations((5, 8, 10), (5, 5, 0), (8, 0, 10)),
+    )
+    batch["moving_epicardium"] = outer["moving_lumen"]
+    output["label"]["fixed_epicardium"] = warped_outer["label"]["fixed_lumen"]
+    masks = [part["pred"]["warped_masks"] for part in (output, warped_outer)]
+    output["pred"]["warped_masks"] = torch.cat(masks, 1)
+    evaluate([(batch, output)], RegistrationTable(tmp_path, {"split": "test"}))
+    table = pd.read_csv(tmp_path / "registrations.csv")
+    assert table["dice_before"].tolist() == pytest.approx([2 / 3] * 3)
+    assert table["dice_after"].tolist() == [1] * 3
+    assert table["epicardium_dice_before"].tolist() == pytest.approx([2 / 3, math.nan, 16 / 18], nan_ok=True)
+    assert table["epicardium_dice_after"].tolist() == pytest.approx([16 / 18, math.nan, 0], nan_ok=True)
+    assert table["epicardium_hd95_after"].tolist() == pytest.approx([4, math.nan, math.nan], nan_ok=True)
+    # moving less 2 rows of lumen, warped and fixed less 4
+    assert table["myocardium_dice_before"].tolist() == pytest.approx([2 / 9, math.nan, 8 / 12], nan_ok=True)
+    assert table["myocardium_dice_after"].tolist() == pytest.approx([8 / 10, math.nan, 0], nan_ok=True)
+    assert not [column for column in table if column.startswith("rv")]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert list(summary["structures"]) == ["epicardium", "myocardium"]
+    found = summary["structures"]["epicardium"]
+    assert (found["scored"], found["lost by the warp"]) == (2, 1)
+    assert found["dice after"]["mean"] == pytest.approx((16 / 18 + 0) / 2)
+    assert found["dice before"]["sd"] == pytest.approx(np.std([2 / 3, 16 / 18]))
+    assert found["hd95 after"]["mean"] == pytest.approx(4)
+    assert "0.778 → 0.444 ± 0.444" in capsys.readouterr().out
+
+
 def test_a_table_of_nothing_scored_has_no_numbers(tmp_path):
     evaluate([registrations((10, 10, 0))], RegistrationTable(tmp_path, {}))
     summary = json.loads((tmp_path / "summary.json").read_text())

@@ -11,6 +11,8 @@ from monai.engines import PrepareBatch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from transforms.structures import STRUCTURES
+
 from ..errors import check_flag
 from ..fields.resampling import warp
 from ..nets.inference import predict_displacement
@@ -34,7 +36,8 @@ class PreparePair(PrepareBatch):
 
     Returns:
         pair (B, 2, ...), channel 0 moving, channel 1 fixed, channels last in memory; ``fixed``; and, where the batch
-        has ``moving_lumen``, that mask for the inferer to warp, with ``fixed_lumen`` beside ``fixed`` in the target.
+        has ``moving_lumen``, that mask for the inferer to warp, with ``fixed_lumen`` beside ``fixed`` in the target,
+        and so every structure that it has, a channel each in the order of :data:`transforms.structures.STRUCTURES`.
     """
 
     def __call__(
@@ -51,10 +54,12 @@ class PreparePair(PrepareBatch):
         pair = torch.cat([to_device("moving"), to_device("fixed")], 1).float()
         pair = pair.contiguous(memory_format=torch.channels_last if pair.dim() == 4 else torch.channels_last_3d)
         fixed = pair[:, 1:]
-        if "moving_lumen" not in batchdata:
+        drawn = [structure for structure in STRUCTURES if f"moving_{structure}" in batchdata]
+        if not drawn:
             return pair, fixed
-        target = {"fixed": fixed, "fixed_lumen": to_device("fixed_lumen")}
-        return pair, target, (), {"masks": to_device("moving_lumen").float()}
+        target = {"fixed": fixed, **{f"fixed_{structure}": to_device(f"fixed_{structure}") for structure in drawn}}
+        masks = torch.cat([to_device(f"moving_{structure}").float() for structure in drawn], 1)
+        return pair, target, (), {"masks": masks}
 
 
 class PrepareContourPair(PrepareBatch):

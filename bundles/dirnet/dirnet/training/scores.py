@@ -30,6 +30,7 @@ from ..files.tables import write_csv
 from ..nets.losses import ncc
 from ..trust import DOUBTFUL, estimated_dice, terms
 from .patients import MEASUREMENTS, by_patient
+from .structures import show_structures, structure_scores, summarise_structures
 
 __all__ = ["MeanScore", "RegistrationTable", "lumen_dice", "registration_loss", "similarity"]
 
@@ -95,9 +96,9 @@ RESULTS = ("registrations.csv", "patients.csv", *PICTURES.values(), "summary.jso
 class RegistrationTable:
     """Scores each registration of an evaluator before and after, and writes what it found.
 
-    - ``registrations.csv``: a row a registration;
+    - ``registrations.csv``: a row a registration; columns of structures beside the lumen begin with their name;
     - ``summary.json``: mean and standard deviation (of the population) over the registrations and by pathology
-      group, and how many could not be scored;
+      group, and how many could not be scored; the same of each other structure that both images of a pair have;
     - ``patients.csv``: each patient's ejection fraction and circumferential strain, from the drawn end-diastolic lumen
       carried to end-systole and from the one drawn there; ``ejection_fractions.png`` and
       ``circumferential_strains.png``: how far the two agree (Bland-Altman);
@@ -131,9 +132,10 @@ class RegistrationTable:
         state: Any = engine.state
         batch, output = state.batch, state.output
         prediction, fixed = output["pred"], output["label"]
+        warped_lumen = prediction["warped_masks"][:, :1]
         states = {
             "before": (output["image"][:, :1], batch["moving_lumen"] > 0),
-            "after": (prediction["warped"], prediction["warped_masks"]),
+            "after": (prediction["warped"], warped_lumen),
         }
         target = fixed["fixed_lumen"].cpu() > 0
         scores: dict[str, Tensor] = {"folded_percent": folded_percent(prediction["ddf"])}
@@ -141,14 +143,15 @@ class RegistrationTable:
             scores[f"ncc_{state}"] = ncc(image, fixed["fixed"])
             scores[f"dice_{state}"] = dice(mask.cpu(), target)
         if "mirrored_masks" in prediction:
-            both = prediction["warped_masks"][:, :1], prediction["mirrored_masks"]
+            both = warped_lumen, prediction["mirrored_masks"]
             scores["estimated_dice"] = estimated_dice(*both)
             scores["mirrored_difference"], scores["inverse_side"] = terms(*both)
         drawn = {
             "moving": states["before"][1],
             "fixed": target,
-            "warped": prediction["warped_masks"][:, :1],
+            "warped": warped_lumen,
         }
+        others = structure_scores(batch, output)
         for i in range(len(target)):
             row = {key: _item(batch[key], i) for key in ("patient", "slice", "pathology", "direction")}
             spacing = batch["spacing"][i].tolist()
@@ -162,9 +165,10 @@ class RegistrationTable:
                 row[f"{name}_mm2"] = float(mask[i].sum()) * math.prod(spacing)
                 row[f"{name}_mm"] = float(np.nan_to_num(contour_lengths(mask[i, 0].cpu(), spacing)))
             row["missing"] = bool(not target[i].any() or not states["before"][1][i].any())
-            row["lost"] = bool(not row["missing"] and not prediction["warped_masks"][i].any())
+            row["lost"] = bool(not row["missing"] and not warped_lumen[i].any())
             if row["lost"]:
                 row["dice_after"] = 0.0  # a failed registration, which has an overlap but no distance
+            row.update(others[i])
             row["seconds"] = prediction["seconds"]
             self.rows.append(row)
 
@@ -204,6 +208,7 @@ def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         },
         "estimated dice": _how_well_estimated(scored),
         "median seconds": float(table["seconds"].median()),
+        **({"structures": structures} if (structures := summarise_structures(table)) else {}),
         "all": _means(scored, scored if len(scored) else table),
         "groups": {
             str(name): {"registrations": len(group), **_means(group, group)}
@@ -266,6 +271,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         groups.add_row(name, str(means["registrations"]), *cells)
     if summary["groups"]:
         console.print(groups)
+    show_structures(summary.get("structures", {}), console)
     for name, *_ in MEASUREMENTS.values():
         found = summary[name]
         if found["count"]:
