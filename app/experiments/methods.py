@@ -22,13 +22,15 @@ class Method:
         name: on the command line and in file names.
         title: in tables and figures.
         overlay: config that is laid over the bundle's ``train.json`` and ``evaluate.json``; None for these as they are.
-        trained: whether it is a network.
+        trained: whether it is a network that the experiment trains.
+        needs: a library beside the project's own.
     """
 
     name: str
     title: str
     overlay: Path | None
     trained: bool = True
+    needs: str | None = None
 
 
 METHODS = {
@@ -37,6 +39,8 @@ METHODS = {
         Method("before", "no registration", OVERLAYS / "before.json", trained=False),
         Method("elastix", "elastix, as in the paper", OVERLAYS / "elastix.json", trained=False),
         Method("elastix_tuned", "elastix, tuned", OVERLAYS / "elastix_tuned.json", trained=False),
+        Method("farneback", "Farnebäck's optical flow, tuned", OVERLAYS / "farneback.json", False, "cv2"),
+        Method("dis", "DIS optical flow, tuned", OVERLAYS / "dis.json", False, "cv2"),
         Method("bl", "BL", CONFIGS / "variants" / "bl.json"),
         Method("a1", "A1, max pooling", CONFIGS / "variants" / "a1.json"),
         Method("a2", "A2, strided convolutions", CONFIGS / "variants" / "a2.json"),
@@ -45,6 +49,7 @@ METHODS = {
         Method("c1", "C1, two more convolutions", CONFIGS / "variants" / "c1.json"),
         Method("c2", "C2, fully connected", CONFIGS / "variants" / "c2.json"),
         Method("fine", "fine: C1, 32 kernels, 8 px", None),
+        Method("contours", "contours, as shipped", OVERLAYS / "contours.json", trained=False),
     )
 }
 

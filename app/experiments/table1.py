@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,14 @@ def run(
         write_scd(data, size=(256, 256))  # the one size that C2 takes
     place = Workplace(output_dir, data, settings["iterations"], seed)
     for method in methods:
+        if method.needs and find_spec(method.needs) is None:
+            console.print(f"{method.title}: left out, {method.needs} is not installed")
+            continue
         _train(method, place)
         for split in SPLITS:
             _evaluate(method, split, place)
     console.rule("results")
-    done = [method for method in METHODS.values() if method in methods or _is_done(method, place)]
+    done = [method for method in METHODS.values() if _is_done(method, place)]
     Results(done, place).write(f"--dataset_dir {Path(data).name} " if dataset_dir else "")
 
 
@@ -186,6 +190,8 @@ class Results:
             tests = tables.tests_table(self.comparison, name, self.titles)
             sections.append(Section(f"Paired tests against {self.titles[name]}", tests, texts.TESTS))
         note = "Settings and the best network are chosen on this split."
+        if "contours" in self.titles:
+            note += f" It was among the training patients of {self.titles['contours']}."
         if self.best:
             note += f" By Dice that is {self.best.title}."
         title = f"Validation split: {number['validation']}"

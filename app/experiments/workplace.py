@@ -126,8 +126,9 @@ class Workplace:
             "records"
         )
         parts += [fingerprint(record).decode() for record in records]
-        if method.trained:
-            parts.append(hashlib.sha256((self.training_dir(method) / "model.pt").read_bytes()).hexdigest())
+        if method.trained or method.name == "contours":
+            weights = self._parser("evaluate.json", method, **self._evaluation_options(method, split))
+            parts.append(hashlib.sha256(Path(weights.get_parsed_content("ckpt_file")).read_bytes()).hexdigest())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

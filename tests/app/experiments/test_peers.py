@@ -6,7 +6,8 @@ import itk
 import pytest
 import torch
 
-from app.experiments.peers import ElastixInferer, IdentityInferer
+from app.experiments.peers import ElastixInferer, IdentityInferer, OpticalFlowInferer
+from dirnet.errors import InputError
 from dirnet.fields.resampling import warp
 
 
@@ -60,3 +61,18 @@ def test_no_registration_leaves_the_image(pair):
     assert torch.equal(found["warped"], pair[:, :1])
     assert torch.equal(found["warped_masks"], pair[:, :1] > 0.5)
     assert not found["ddf"].any()
+
+
+@pytest.mark.parametrize("method", ["farneback", "dis"])
+def test_optical_flow_finds_a_shift_in_rows_and_columns(pair, method):
+    mask = (pair[:, :1] > 0.5).float()
+    found = OpticalFlowInferer(method)(pair, torch.nn.Identity(), masks=mask)
+    middle = found["ddf"][0, :, 20:40, 40:60].mean((1, 2))
+    assert middle.tolist() == pytest.approx([3, -2], abs=0.3)
+    assert ((found["warped_masks"] != (pair[:, 1:] > 0.5)).sum() / mask.sum()) < 0.05
+    assert 0 < found["seconds"] < 60
+
+
+def test_another_optical_flow_is_refused():
+    with pytest.raises(InputError, match="expected farneback or dis, got 'lucas'"):
+        OpticalFlowInferer("lucas")
