@@ -20,6 +20,8 @@ from .dicom_series import (
     read_pixels,
     slice_gaps,
     trigger_times,
+    unequal,
+    usual_gap,
 )
 from .errors import InputError
 from .grids import slice_distance, slice_grid
@@ -40,12 +42,13 @@ class CineStack:
         images: (S, T, H, W) float32, intensities as stored; slices by their place along their normal, frames by time.
         grids: of each slice, a SimpleITK image (W, H, 1) without content of its own: its place in space.
         spacing: [row mm, column mm].
-        distance: between the middles of neighbouring slices in mm: their places', or the thickness where there is one
-            slice; None where neither is known.
+        distance: between the middles of neighbouring slices in mm, the usual one where they differ; of one slice its
+            thickness; None where unknown.
         times: (T,) ms after the first frame's trigger; None where unknown.
         files: the DICOM file of each slice and frame; empty for NIfTI, and where files hold several frames.
         source: the NIfTI file's image, for its layout; None for DICOM.
         placed: whether the slices' places in the patient are known; NIfTI may lack them.
+        positions: (S,) of the slices along their normal in mm, from the first; None of one slice, or where unknown.
     """
 
     images: np.ndarray
@@ -56,6 +59,12 @@ class CineStack:
     files: list[list[Path]] = field(default_factory=list)
     source: sitk.Image | None = None
     placed: bool = True
+    positions: np.ndarray | None = None
+
+    @property
+    def even(self) -> bool:
+        """Whether the slices are equally far apart, as far as is known."""
+        return self.positions is None or not unequal(np.diff(self.positions))
 
     def check_frame(self, frame: int) -> None:
         """
@@ -122,7 +131,8 @@ def _read_nifti(path: Path) -> CineStack:
         images = np.array(array[None], np.float32)
     grids = [volume[:, :, k : k + 1] for k in range(volume.GetSize()[2])]
     column, row = image.GetSpacing()[:2]
-    return CineStack(images, grids, (row, column), distance, source=image, placed=nifti.placed)
+    positions = None if distance is None or len(grids) == 1 else np.arange(len(grids)) * distance
+    return CineStack(images, grids, (row, column), distance, source=image, placed=nifti.placed, positions=positions)
 
 
 def _read_series(folder: Path, series: str | None) -> CineStack:
@@ -147,7 +157,8 @@ def _stack(series: Series) -> CineStack:
         np.stack([[pixels[frame] for frame in frames] for frames in series.slices]),
         [slice_grid(frame.header, frame.path) for frame in firsts],
         (row, column),
-        float(gaps.mean()) if len(gaps) else slice_distance(firsts[0].header, firsts[0].path),
+        usual_gap(gaps) if len(gaps) else slice_distance(firsts[0].header, firsts[0].path),
         trigger_times(series.slices[0]),
         [[frame.path for frame in frames] for frames in series.slices] if classic else [],
+        positions=np.concatenate([[0.0], np.cumsum(gaps)]) if len(gaps) else None,
     )

@@ -28,6 +28,8 @@ __all__ = [
     "read_pixels",
     "slice_gaps",
     "trigger_times",
+    "unequal",
+    "usual_gap",
 ]
 
 logger = logging.getLogger(__name__)
@@ -298,7 +300,7 @@ def as_series(frames: list[Frame], trouble: Mapping[Path, str] | None = None) ->
 
 
 def _stacks(found: list[Series]) -> list[Series]:
-    """Series of one slice each that lie above each other, at equal gaps, as one."""
+    """Series of one slice each that lie above each other, as one."""
     groups: dict[tuple, list[Series]] = defaultdict(list)
     for one in found:
         if len(one.slices) == 1:
@@ -333,8 +335,8 @@ def _stacks(found: list[Series]) -> list[Series]:
 
 
 def arrange(frames: Sequence[Frame], notes: list[str] | None = None) -> list[list[Frame]]:
-    """Frames by slice and time: the slices by their place along their normal, equally far apart, each with equally many
-    frames in the order that the headers say.
+    """Frames by slice and time: the slices by their place along their normal, each with equally many frames, in the
+    order that the headers say.
 
     The order is that of the first of these which all have and which differs between the frames of each slice: trigger
     time (or delay), temporal position, percentage of the cardiac phase, time of acquisition, of content, instance
@@ -368,15 +370,16 @@ def arrange(frames: Sequence[Frame], notes: list[str] | None = None) -> list[lis
             + f" (that of {odd[0].name} has {len(odd)})"
         )
     slices = _in_time(slices, notes)
-    slice_gaps([part[0] for part in slices])
+    firsts = [part[0] for part in slices]
+    _note_gaps(firsts, slice_gaps(firsts), notes)
     return slices
 
 
 def slice_gaps(slices: Sequence[Frame]) -> np.ndarray:
-    """Distances in mm between neighbouring slices, given one frame of each.
+    """Distances in mm between neighbouring slices along their normal, given one frame of each.
 
     Raises:
-        InputError: when they are unequal, or the slices are not above each other.
+        InputError: when the slices are not above each other, or unequally far apart and overlap.
     """
     if len(slices) == 1:
         return np.zeros(0)
@@ -385,20 +388,47 @@ def slice_gaps(slices: Sequence[Frame]) -> np.ndarray:
     steps = np.diff(corners, axis=0)
     gaps = steps @ normal
     aside = np.linalg.norm(steps - gaps[:, None] * normal, axis=1)
-    worst = int(np.argmax(np.abs(gaps - np.median(gaps))))
-    trouble = ""
-    if np.ptp(gaps) > 0.05 * gaps.mean():
-        trouble = "Is a slice missing?"
-    elif aside.max() > 0.5 * min(slices[0].sure("PixelSpacing")):
-        worst = int(np.argmax(aside))
-        trouble = f"and {aside[worst]:.2f} mm aside"
-    if trouble:
+    worst = int(np.argmax(aside))
+    if aside[worst] > 0.5 * min(slices[0].sure("PixelSpacing")):
         raise InputError(
-            f"{_folder(slices)}: expected slices equally far apart and above each other; found gaps of "
-            f"{gaps.min():.2f} to {gaps.max():.2f} mm, the odd one from {slices[worst].name} to "
-            f"{slices[worst + 1].name}: {trouble}"
+            f"{_folder(slices)}: expected slices above each other; {slices[worst + 1].name} lies {gaps[worst]:.2f} mm "
+            f"from {slices[worst].name} and {aside[worst]:.2f} mm aside"
+        )
+    thickness = slices[0].numbers("SliceThickness")
+    nearest = int(np.argmin(gaps))
+    if thickness and gaps[nearest] < 0.5 * thickness[0] and unequal(gaps):
+        raise InputError(
+            f"{_folder(slices)}: slices of {thickness[0]:g} mm that overlap: {slices[nearest].name} and "
+            f"{slices[nearest + 1].name} lie {gaps[nearest]:.2f} mm apart, others up to {gaps.max():.2f} mm; "
+            "are they of two acquisitions?"
         )
     return gaps
+
+
+def usual_gap(gaps: np.ndarray) -> float:
+    """The median of the gaps in mm; of two in the middle the smaller: a larger one may lack a slice."""
+    return float(np.quantile(gaps, 0.5, method="lower"))
+
+
+def unequal(gaps: np.ndarray) -> bool:
+    """Whether gaps between slices differ by more than their places are rounded."""
+    return bool(np.ptp(gaps) > 0.05 * gaps.mean())
+
+
+def _note_gaps(slices: Sequence[Frame], gaps: np.ndarray, notes: list[str]) -> None:
+    """Say where slices lie unequally far apart, and where one is missing."""
+    if not len(gaps) or not unequal(gaps):
+        return
+    usual = usual_gap(gaps)
+    odd = []
+    for number in np.flatnonzero(np.abs(gaps - usual) > 0.025 * usual).tolist():
+        times = round(gaps[number] / usual)
+        cause = f" ({times - 1} missing, most probably)" if abs(gaps[number] / usual - max(times, 2)) < 0.1 else ""
+        odd.append(f"{gaps[number]:.2f} mm from slice {number} ({slices[number].name}) to slice {number + 1}{cause}")
+    notes.append(
+        f"{_folder(slices)}: its slices lie unequally far apart, usually {usual:.2f} mm: {'; '.join(odd[:3])}"
+        f"{_others(odd) if len(odd) > 3 else ''}. Each counts by its own height: volumes bridge what is missing"
+    )
 
 
 def _folder(frames: Sequence[Frame]) -> str:

@@ -40,6 +40,7 @@ COLUMNS = {
     "drawn_on_frame": pa.int64(),
     "slices": pa.int64(),
     "slices_drawn": pa.int64(),
+    "slice_distances_mm": pa.list_(pa.float64()),
     "end_diastolic_frame": pa.int64(),
     "end_systolic_frame": pa.int64(),
     "end_diastolic_volume_ml": pa.float64(),

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dirnet.cine import areas, ventricular_function, volume_curve
+from dirnet.cine import areas, cine_volume, ventricular_function
 from dirnet.cine.follow import Followed, follow
 from dirnet.errors import InputError
 from dirnet.fields.masks import dice, surface_scores
@@ -221,4 +221,6 @@ def _drawn_ml(patient: Patient, slices: np.ndarray) -> np.ndarray:
 
 def _volume(area: np.ndarray, slices: np.ndarray, cine: CineStack) -> np.ndarray:
     """Volumes (T,) in ml of areas (S, T) by discs, over some slices, (S,) bool."""
-    return volume_curve(np.where(slices[:, None], area, np.nan), distance=cine.distance).ml
+    volume = cine_volume(np.where(slices[:, None], area, np.nan), cine)
+    assert volume is not None  # its distance is known: see _read_patient
+    return volume.ml

@@ -1,6 +1,7 @@
 """Folders of DICOM as scanners, archives and other programs write them: the cine that is read, in its order."""
 
 import logging
+import re
 import shutil
 from itertools import product
 
@@ -242,13 +243,41 @@ def test_frames_or_slices_that_are_missing_or_elsewhere_are_named(tmp_path):
 
     refused("aside", r"003\.dcm: lies 4\.00 mm aside from .*000\.dcm, in the same plane", edit=aside)
 
-    def apart(dataset, s, t):
-        dataset.ImagePositionPatient = [0, 0, [0, 8, 24][(dataset.InstanceNumber - 1) // 4]]
 
-    order = [(0, t) for t in range(4)] + [(1, t) for t in range(4)] + [(0, t) for t in range(4)]
-    refused(
-        "gap", r"8\.00 to 16\.00 mm, the odd one from .*00[0-9]\.dcm to .*: Is a slice missing", edit=apart, order=order
-    )
+def at(folder, places, **tags):
+    """A cine whose slices lie at places in mm along z."""
+    frames = [(place, t) for place in places for t in range(FRAMES)]
+    folder.mkdir()
+    for number, (place, t) in enumerate(frames):
+        pixels = PIXELS[0, t] + np.uint8(number)
+        mr_image(pixels, TriggerTime=25 * t, ImagePositionPatient=[0, 0, place], **tags).save_as(
+            folder / f"{number:03}.dcm"
+        )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("places", "distance", "said"),
+    [
+        ([0, 8, 24], 8, r"usually 8\.00 mm: 16\.00 mm from slice 1 \(.*\) to slice 2 \(1 missing, most probably\)"),
+        ([0, 8, 32, 40, 48], 8, r"24\.00 mm from slice 1 \(.*\) to slice 2 \(2 missing, most probably\)"),
+        ([0, 8, 16, 27], 8, r"11\.00 mm from slice 2 \(.*008.dcm\) to slice 3\. Each counts by its own height"),
+        ([0, 8, 16.2, 24.1], 8, None),
+    ],
+)
+def test_slices_may_lie_unequally_far_apart(tmp_path, caplog, places, distance, said):
+    cine = read_cine_stack(at(tmp_path / "a", places))
+    assert cine.positions == pytest.approx(places)
+    assert cine.distance == pytest.approx(distance, abs=0.1)
+    assert [grid.GetOrigin()[2] for grid in cine.grids] == places
+    assert cine.even == (said is None)
+    assert re.search(said, caplog.text) if said else not caplog.records
+
+
+def test_overlapping_slices_of_two_acquisitions(tmp_path):
+    with pytest.raises(InputError, match=r"slices of 8 mm that overlap: .*000\.dcm and .*004\.dcm lie 1\.50 mm apart"):
+        read_cine_stack(at(tmp_path / "two", [0, 1.5, 8, 9.5]))
+    assert read_cine_stack(at(tmp_path / "equal", [0, 3, 6])).distance == 3
 
 
 # --- enhanced objects ---

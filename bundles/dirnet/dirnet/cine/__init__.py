@@ -8,7 +8,7 @@ from .contour_length import circumferential_strain, contour_lengths
 from .pictures import curve_figure, save_animation
 from .strain import StrainCurves, myocardial_ring, strain_curves
 from .table import cine_table
-from .volumes import VentricularFunction, VolumeCurve, areas, ventricular_function, volume_curve
+from .volumes import VentricularFunction, VolumeCurve, areas, cine_volume, ventricular_function, volume_curve
 
 __all__ = [
     "StrainCurves",
@@ -16,6 +16,7 @@ __all__ = [
     "VolumeCurve",
     "areas",
     "cine_table",
+    "cine_volume",
     "circumferential_strain",
     "contour_lengths",
     "curve_figure",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,16 @@ from . import (
     VolumeCurve,
     areas,
     cine_table,
+    cine_volume,
     circumferential_strain,
     contour_lengths,
     curve_figure,
     save_animation,
     strain_curves,
     ventricular_function,
-    volume_curve,
 )
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Followed", "follow", "save", "write_masks"]
 
@@ -78,6 +81,7 @@ class Followed:
             "drawn_on_frame": self.frame,
             "slices": len(self.masks),
             "slices_drawn": len(self.slices),
+            "slice_distances_mm": self._distances,
             "end_diastolic_frame": function["ed"],
             "end_systolic_frame": function["es"],
         }
@@ -98,6 +102,14 @@ class Followed:
         numbers["lowest_estimated_dice"] = _number(min(float(estimate.min()) for estimate in estimates.values()))
         numbers["slices_to_look_at"] = [n for n, estimate in estimates.items() if estimate.min() < DOUBTFUL]
         return numbers
+
+    @property
+    def _distances(self) -> list[float] | None:
+        """Between the middles of neighbouring slices, as the volumes have them; of one slice its own height."""
+        positions, distance = self.cine.positions, self.cine.distance
+        if positions is not None:
+            return np.diff(positions).round(2).tolist()
+        return None if distance is None else [round(distance, 2)]
 
     @property
     def strain_curves(self) -> dict[str, np.ndarray]:
@@ -132,7 +144,7 @@ def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int)
         # empty where drawn before: it has closed
         area[number] = np.nan_to_num(areas(result.masks, cine.spacing))
         length[number] = np.nan_to_num(contour_lengths(result.masks, cine.spacing))
-    volume = volume_curve(area, distance=cine.distance) if cine.distance else None
+    volume = cine_volume(area, cine)
     function = ventricular_function(np.nansum(area, 0) if volume is None else volume.ml)
     ed = frame if function.ed is None else function.ed
     strains = {number: strain_curves(result.ddf, drawn[number], cine.spacing, ed) for number, result in slices.items()}
@@ -185,7 +197,10 @@ def _write(followed: Followed, paths: dict[str, Path]) -> None:
 
 def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
     """Write masks (S, T, H, W) of a cine as NIfTI, 0 and 1: in the layout of the cine's own file where that is NIfTI,
-    else (x, y, slice, time) at the slices' place, as if they lay equally far apart.
+    else (x, y, slice, time) at the slices' place.
+
+    NIfTI has one distance for all slices. Where they lie unequally far apart, and where a cine has no place, the file
+    has none either: both codes are 0.
 
     The file appears whole or not at all.
     """
@@ -202,7 +217,11 @@ def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
         image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step / 1000))
         image.SetOrigin((*first.GetOrigin(), 0.0))
         image.SetDirection(direction.ravel().tolist())
-    write_image(path, image)
+    if not cine.even:
+        logger.warning(
+            "%s: has no place in space, for its slices lie unequally far apart, which NIfTI cannot say", Path(path).name
+        )
+    write_image(path, image, placed=cine.placed and cine.even)
 
 
 def _number(value: float | int | None) -> float | int | None:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["VentricularFunction", "VolumeCurve", "areas", "check_spacing", "ventricular_function", "volume_curve"]
+if TYPE_CHECKING:
+    from transforms.cine_files import CineStack
+
+__all__ = [
+    "VentricularFunction",
+    "VolumeCurve",
+    "areas",
+    "check_spacing",
+    "cine_volume",
+    "ventricular_function",
+    "volume_curve",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +87,9 @@ def volume_curve(
 
     The usual summation of discs (Schulz-Menger et al., "Standardized image interpretation and post-processing in
     cardiovascular magnetic resonance - 2020 update", JCMR 2020). Each slice stands for the tissue up to halfway to
-    the next, and an end slice for as much outwards as half the usual distance between slices (their median): with
-    equally spaced slices each counts in full, area times distance, the first and the last too.
+    the next, and an end slice for as much outwards as half the usual distance between slices (their median, of two in
+    the middle the smaller): with equally spaced slices each counts in full, area times distance, the first and the
+    last too.
 
     A slice without area on any frame is not counted: nothing was drawn there, and the ventricle is taken to end
     before it. Between two that are counted, it is bridged by them. A slice with an area on some frames makes the
@@ -104,6 +117,16 @@ def volume_curve(
     along = places[order]
     borders = np.concatenate([[along[0] - usual / 2], (along[1:] + along[:-1]) / 2, [along[-1] + usual / 2]])
     return VolumeCurve(np.diff(borders) @ curves[order] / 1000, len(order), len(curves))
+
+
+def cine_volume(areas: ArrayLike, cine: CineStack) -> VolumeCurve | None:
+    """:func:`volume_curve` of areas (S, T) on a cine's slices, each with the height that its place gives it; None where
+    the distance between slices is unknown."""
+    if cine.distance is None:
+        return None
+    if cine.positions is None:
+        return volume_curve(areas, distance=cine.distance)
+    return volume_curve(areas, positions=cine.positions.tolist())
 
 
 def ventricular_function(ml: ArrayLike, ed: int | None = None, es: int | None = None) -> VentricularFunction:
@@ -164,7 +187,7 @@ def _places(slices: int, positions: Sequence[float] | None, distance: float | No
     gaps = np.diff(np.sort(places))
     if not gaps.min() > 0:
         raise ValueError(f"two slices lie at the same position: {sorted(places.tolist())}")
-    return places, float(np.median(gaps))
+    return places, float(np.quantile(gaps, 0.5, method="lower"))
 
 
 def _extreme(curve: np.ndarray, leave_out: int | None) -> int | None:

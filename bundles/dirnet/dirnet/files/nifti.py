@@ -29,6 +29,7 @@ from .itk import ddf_from_image, displacement_image, is_slice
 __all__ = ["read_displacement", "write_displacement", "write_image"]
 
 HEADER = 352  # bytes before the pixels, at least
+CODES = slice(252, 256)  # of those, the codes of qform and sform
 _NOTE = "displacement in mm, LPS"
 _NOTE_SLICE = _NOTE + "; one slice, stored twice"
 
@@ -76,10 +77,15 @@ def write_displacement(
     write_image(path, image)
 
 
-def write_image(path: str | Path, image: sitk.Image) -> None:
-    """Write an image with its geometry as NIfTI (.nii or .nii.gz). The file appears whole or not at all.
+def write_image(path: str | Path, image: sitk.Image, placed: bool = True) -> None:
+    """Write an image as NIfTI (.nii or .nii.gz). The file appears whole or not at all.
 
     It is read back, because ITK does not report a full disk.
+
+    Args:
+        path: where to write.
+        image: with its geometry.
+        placed: whether that is a place in space; else the codes of sform and qform are 0.
 
     Raises:
         OSError: when it cannot be written.
@@ -87,8 +93,18 @@ def write_image(path: str | Path, image: sitk.Image) -> None:
     with write_aside(path) as aside:
         aside.touch()  # where the folder cannot be written to, this says why
         sitk.WriteImage(image, str(aside))
+        if not placed:
+            _forget_place(aside)
         if _length(aside) < HEADER + sitk.GetArrayViewFromImage(image).nbytes:
             raise incomplete(aside)
+
+
+def _forget_place(path: Path) -> None:
+    """Set the codes of sform and qform to 0, which ITK has no means to."""
+    packed = path.suffix.lower() == ".gz"
+    content = bytearray(gzip.decompress(path.read_bytes()) if packed else path.read_bytes())
+    content[CODES] = bytes(4)
+    path.write_bytes(gzip.compress(content, 6) if packed else content)
 
 
 def _length(path: Path) -> int:
