@@ -96,6 +96,45 @@ def _rle(frame):
     return header.tobytes() + b"".join(segments)
 
 
+def group(**sequences):
+    """Functional groups of one item each."""
+    item = pydicom.Dataset()
+    for name, values in sequences.items():
+        part = pydicom.Dataset()
+        for keyword, value in values.items():
+            setattr(part, keyword, value)
+        setattr(item, name, [part])
+    return item
+
+
+def write_enhanced(path, pixels, order, timed=True):
+    """An enhanced MR image of all frames of a cine (S, T, H, W), in an order of slices and times: phase images beside
+    magnitude, each with a scale of its own, slices of 8 mm."""
+    dataset = mr_image(np.stack([pixels[s, t] for s, t in order for _ in "MP"]))
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = uid.EnhancedMRImageStorage
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "TriggerTime"):
+        delattr(dataset, name)
+    dataset.SharedFunctionalGroupsSequence = [
+        group(
+            PlaneOrientationSequence={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+            PixelMeasuresSequence={"PixelSpacing": [1.5, 1.25], "SliceThickness": 8},
+        )
+    ]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        group(
+            PlanePositionSequence={"ImagePositionPatient": [0, 0, 8 * s]},
+            FrameContentSequence={"TemporalPositionIndex": t + 1 if timed else 1},
+            PixelValueTransformationSequence={"RescaleSlope": 1 + s, "RescaleIntercept": -t},
+            MRImageFrameTypeSequence={"ComplexImageComponent": component},
+            **({"CardiacSynchronizationSequence": {"NominalCardiacTriggerDelayTime": 25 * t}} if timed else {}),
+        )
+        for s, t in order
+        for component in ("MAGNITUDE", "PHASE")
+    ]
+    dataset.save_as(path)
+    return path
+
+
 def write_segmentation_by_highdicom(path, images, pixels, kind="BINARY", names=("LV",)):
     """A DICOM Segmentation of some of a cine's files as another program writes it, its segments called by the names."""
     heart = (Code("91723000", "SCT", "Anatomical Structure"), Code("87878005", "SCT", "Left ventricle"))

@@ -45,7 +45,8 @@ class CineStack:
         distance: between the middles of neighbouring slices in mm, the usual one where they differ; of one slice its
             thickness; None where unknown.
         times: (T,) ms after the first frame's trigger; None where unknown.
-        files: the DICOM file of each slice and frame; empty for NIfTI, and where files hold several frames.
+        files: the DICOM file of each slice and frame; empty for NIfTI.
+        frame_numbers: of each slice and frame in its file, from 1; empty where each file holds one frame.
         source: the NIfTI file's image, for its layout; None for DICOM.
         placed: whether the slices' places in the patient are known; NIfTI may lack them.
         positions: (S,) of the slices along their normal in mm, from the first; None of one slice, or where unknown.
@@ -57,6 +58,7 @@ class CineStack:
     distance: float | None
     times: np.ndarray | None = None
     files: list[list[Path]] = field(default_factory=list)
+    frame_numbers: list[list[int]] = field(default_factory=list)
     source: sitk.Image | None = None
     placed: bool = True
     positions: np.ndarray | None = None
@@ -159,6 +161,7 @@ def _stack(series: Series) -> CineStack:
         (row, column),
         usual_gap(gaps) if len(gaps) else slice_distance(firsts[0].header, firsts[0].path),
         trigger_times(series.slices[0]),
-        [[frame.path for frame in frames] for frames in series.slices] if classic else [],
+        [[frame.path for frame in frames] for frames in series.slices],
+        [] if classic else [[frame.index + 1 for frame in frames] for frames in series.slices],
         positions=np.concatenate([[0.0], np.cumsum(gaps)]) if len(gaps) else None,
     )

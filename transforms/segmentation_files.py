@@ -23,6 +23,7 @@ __all__ = ["is_segmentation", "read_segmentation"]
 
 GEOMETRY = ("PixelMeasuresSequence", "PlaneOrientationSequence", "PlanePositionSequence")
 SAME_PLACE = 0.01  # mm
+Reference = tuple[str, int | None]  # a SOP Instance UID and, of a file of several frames, a number from 1
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # which pydicom 2.4 has no name for
 
 
@@ -37,9 +38,10 @@ def is_segmentation(path: str | Path) -> bool:
 def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.ndarray], dict[int, str]]:
     """What a DICOM Segmentation (PS3.3 A.51) marks on a cine, by segment.
 
-    Its frames are known by the images that they refer to (Derivation Image, C.7.6.16.2.6); one that refers to none of
-    the cine's stands for every time, and goes to the slice nearest to whose plane it lies. Where its pixels are others
-    than the slice's, the nearest are taken. Frames on which nothing is marked say nothing of time.
+    Its frames are known by the images, or frames of images, that they refer to (Derivation Image, C.7.6.16.2.6); one
+    that refers to none of the cine's stands for every time, and goes to the slice nearest to whose plane it lies. Where
+    its pixels are others than the slice's, the nearest are taken. Frames on which nothing is marked say nothing of
+    time.
 
     Args:
         path: a BINARY, FRACTIONAL (from half on) or LABELMAP object.
@@ -73,13 +75,13 @@ def _segment(
     found: pydicom.Dataset,
     frames: list[tuple[pydicom.Dataset, np.ndarray]],
     cine: CineStack,
-    known: dict[str, tuple[int, int]],
+    known: dict[Reference, tuple[int, int]],
 ) -> np.ndarray:
     """What frames of one segment mark, (S, T, H, W) or (S, 1, H, W)."""
     shared = (found.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     timed, timeless = [], []
     for item, marked in frames:
-        refers = {known[uid] for uid in (*_sources(item), *_sources(shared)) if uid in known}
+        refers = {known[image] for image in (*_sources(item), *_sources(shared)) if image in known}
         if not refers:
             timeless.append((item, marked))
         elif marked.any():
@@ -170,29 +172,35 @@ def _check_length(path: str | Path, found: pydicom.Dataset, described: int) -> N
         raise InputError(f"{path}: truncated: its header says {claimed} bytes of pixels, the file holds {held}")
 
 
-def _instances(cine: CineStack) -> dict[str, tuple[int, int]]:
-    """Slice and frame by SOP Instance UID.
+def _instances(cine: CineStack) -> dict[Reference, tuple[int, int]]:
+    """Slice and frame by what refers to them.
 
     Raises:
         InputError: when two of the cine's images have one UID, so that what refers to it may mean either.
     """
-    found: dict[str, tuple[int, int]] = {}
+    known: dict[Path, str] = {}
+    found: dict[Reference, tuple[int, int]] = {}
     for number, files in enumerate(cine.files):
         for time, file in enumerate(files):
-            uid = str(read_dicom(file, pixels=False).get("SOPInstanceUID"))
-            if uid in found:
-                first = cine.files[found[uid][0]][found[uid][1]]
+            if file not in known:
+                known[file] = str(read_dicom(file, pixels=False).get("SOPInstanceUID"))
+            reference = known[file], cine.frame_numbers[number][time] if cine.frame_numbers else None
+            if reference in found:
+                first = cine.files[found[reference][0]][found[reference][1]]
                 raise InputError(f"{file}: has the SOP Instance UID of {first}: a segmentation may mean either")
-            found[uid] = (number, time)
+            found[reference] = (number, time)
     return found
 
 
-def _sources(item: pydicom.Dataset) -> list[str]:
-    return [
-        source.get("ReferencedSOPInstanceUID")
-        for derivation in item.get("DerivationImageSequence") or []
-        for source in derivation.get("SourceImageSequence") or []
-    ]
+def _sources(item: pydicom.Dataset) -> Iterator[Reference]:
+    """What the images are called that a frame refers to: of a file of one frame by its UID alone, else by UID and the
+    frame's number. One that names no frame of several says nothing of time."""
+    for derivation in item.get("DerivationImageSequence") or []:
+        for source in derivation.get("SourceImageSequence") or []:
+            uid, numbers = str(source.get("ReferencedSOPInstanceUID")), source.get("ReferencedFrameNumber")
+            yield uid, None
+            if numbers is not None:
+                yield from ((uid, int(number)) for number in np.atleast_1d(numbers))
 
 
 def _image(

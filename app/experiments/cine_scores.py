@@ -107,6 +107,8 @@ def _read_patient(name: str, records: Sequence[Record]) -> Patient:
     cine = read_cine_stack(Path(records[0]["frames"][0]).parent)
     if cine.distance is None:
         raise InputError("the distance between its slices is unknown")
+    if cine.frame_numbers:
+        raise InputError("its files hold several frames each; expected a file a frame")
     shape = cine.images.shape
     places = {path.name: (k, t) for k, files in enumerate(cine.files) for t, path in enumerate(files)}
     numbers = [-1] * shape[0]

@@ -20,7 +20,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from dirnet.errors import InputError
 from dirnet.files.dicom import write_segmentation
-from transforms.cine_files import read_cine_stack
+from transforms.cine_files import CineStack, read_cine_stack
 from transforms.drawings import read_masks
 
 from .checks import NamesOnly, WrongRequest, check_image_file, check_info, check_name
@@ -109,13 +109,13 @@ class ArchiveCines(NamesOnly, DICOMWebDatastore):
             except InputError as error:
                 raise WrongRequest(str(error).replace(str(label_filename), "label")) from error
             if masks.any((0, 2, 3)).sum() > 1:
-                info["SeriesInstanceUID"] = self._store(masks, cine.files)
+                info["SeriesInstanceUID"] = self._store(masks, cine)
         return LocalDatastore.save_label(self, image_id, label_filename, label_tag, info)
 
-    def _store(self, masks: Any, files: list[list[Path]]) -> str:
+    def _store(self, masks: Any, cine: CineStack) -> str:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "segmentation.dcm"
-            write_segmentation(path, masks, files)
+            write_segmentation(path, masks, cine.files, cine.frame_numbers)
             segmentation = pydicom.dcmread(path)
             self._client.store_instances([segmentation])
         DICOMWebDatastore.get_labeled_images.cache.clear()

@@ -64,7 +64,7 @@ class Propagate(InferTask):
             if not cine.files:
                 raise WrongRequest("DICOM Segmentation is of DICOM images; this cine is none")
             file = file.with_name("label.dcm")
-            write_segmentation(file, followed.masks, cine.files)
+            write_segmentation(file, followed.masks, cine.files, cine.frame_numbers)
         else:
             write_masks(file, followed.masks, cine)
         return str(file), _measured(followed)

@@ -119,8 +119,8 @@ def _record(image: str, cine: CineStack, index: int, folder: Path) -> dict[str, 
 
 
 def _frames(cine: CineStack, index: int, folder: Path) -> list[str]:
-    """The files of one slice's frames; of NIfTI, a file made of that slice."""
-    if cine.files:
+    """The files of one slice's frames; of a file with all frames, one made of that slice."""
+    if cine.files and not cine.frame_numbers:
         return [str(path) for path in cine.files[index]]
     path = folder / f"{index}.nii.gz"
     write_image(path, sitk.GetImageFromArray(cine.images[index]))

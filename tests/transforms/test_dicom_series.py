@@ -6,11 +6,9 @@ import shutil
 from itertools import product
 
 import numpy as np
-import pydicom
 import pytest
-from pydicom.uid import EnhancedMRImageStorage
 
-from tests.dicom import mr_image
+from tests.dicom import mr_image, write_enhanced
 from transforms.cine import read_image
 from transforms.cine_files import read_cine_stack
 from transforms.dicom_series import choose_series, find_series
@@ -283,41 +281,8 @@ def test_overlapping_slices_of_two_acquisitions(tmp_path):
 # --- enhanced objects ---
 
 
-def group(**sequences):
-    item = pydicom.Dataset()
-    for name, values in sequences.items():
-        part = pydicom.Dataset()
-        for keyword, value in values.items():
-            setattr(part, keyword, value)
-        setattr(item, name, [part])
-    return item
-
-
-def enhanced(path, order, slices=SLICES, timed=True):
-    """All frames in one file, phase images beside magnitude, each with a scale of its own."""
-    dataset = mr_image(np.stack([PIXELS[s, t] for s, t in order for _ in "MP"]))
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
-    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "TriggerTime"):
-        delattr(dataset, name)
-    dataset.SharedFunctionalGroupsSequence = [
-        group(
-            PlaneOrientationSequence={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
-            PixelMeasuresSequence={"PixelSpacing": [1.5, 1.25], "SliceThickness": 8},
-        )
-    ]
-    dataset.PerFrameFunctionalGroupsSequence = [
-        group(
-            PlanePositionSequence={"ImagePositionPatient": [0, 0, 8 * s]},
-            FrameContentSequence={"TemporalPositionIndex": t + 1 if timed else 1},
-            PixelValueTransformationSequence={"RescaleSlope": 1 + s, "RescaleIntercept": -t},
-            MRImageFrameTypeSequence={"ComplexImageComponent": component},
-            **({"CardiacSynchronizationSequence": {"NominalCardiacTriggerDelayTime": 25 * t}} if timed else {}),
-        )
-        for s, t in order
-        for component in ("MAGNITUDE", "PHASE")
-    ]
-    dataset.save_as(path)
-    return path
+def enhanced(path, order, timed=True):
+    return write_enhanced(path, PIXELS, order, timed)
 
 
 SCALED = PIXELS * (1.0 + np.arange(SLICES)[:, None, None, None]) - np.arange(FRAMES)[:, None, None]
@@ -328,7 +293,8 @@ def test_an_enhanced_object_is_a_cine_by_its_groups(tmp_path):
     for source in (path, tmp_path):
         cine = read_cine_stack(source)
         assert np.array_equal(cine.images, SCALED)
-        assert (cine.distance, cine.spacing, cine.files) == (8, (1.5, 1.25), [])
+        assert (cine.distance, cine.spacing, cine.files) == (8, (1.5, 1.25), [[path] * FRAMES] * SLICES)
+        assert cine.frame_numbers == [[2 * SHUFFLED.index((s, t)) + 1 for t in range(FRAMES)] for s in range(SLICES)]
         assert cine.times.tolist() == [0, 25, 50, 75]
         assert [grid.GetOrigin()[2] for grid in cine.grids] == [0, 8]
     with pytest.raises(InputError, match=r"a\.dcm: expected one slice, at one time or several, found 2 slices"):

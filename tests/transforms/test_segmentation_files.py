@@ -6,9 +6,9 @@ import pydicom
 import pytest
 
 from dirnet.files.dicom import write_segmentation
-from tests.dicom import write_segmentation_by_highdicom
+from tests.dicom import write_enhanced, write_segmentation_by_highdicom
 from transforms.cine_files import read_cine_stack
-from transforms.drawings import read_drawn
+from transforms.drawings import read_drawing, read_drawn
 from transforms.sources import read_records
 
 
@@ -171,3 +171,27 @@ def test_damaged_files_are_named(tmp_path, cine, drawn):
         path.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=r"drawn\.dcm: "):
             read_drawn(path, cine, 7)
+
+
+def test_a_drawing_on_an_enhanced_image_is_found_by_the_frame_it_names(tmp_path):
+    """One that names no frame of several says where it was drawn, not when."""
+    pixels = np.random.default_rng(0).integers(255, size=(2, 4, 48, 64), dtype=np.uint8)
+    order = [(s, t) for t in (2, 0, 3, 1) for s in (1, 0)]
+    cine = read_cine_stack(write_enhanced(tmp_path / "cine.dcm", pixels, order))
+    masks = np.zeros(cine.images.shape, bool)
+    masks[1, 2, 10:20, 20:40] = masks[0, 2, 5:9, 20:40] = True
+    path = tmp_path / "seg.dcm"
+    write_segmentation(path, masks, cine.files, cine.frame_numbers)
+    drawn, frame = read_drawing(path, cine)
+    assert frame == 2
+    assert np.array_equal(drawn, masks[:, 2])
+
+    def forget_frame(item):
+        for derivation in item.get("DerivationImageSequence", []):
+            for source in derivation.SourceImageSequence:
+                del source.ReferencedFrameNumber
+
+    edited(path, forget_frame)
+    with pytest.raises(ValueError, match="does not say on which frame of the cine it was drawn"):
+        read_drawing(path, cine)
+    assert np.array_equal(read_drawn(path, cine, 1), masks[:, 2])

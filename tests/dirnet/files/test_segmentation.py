@@ -1,3 +1,4 @@
+from itertools import product
 from pathlib import Path
 
 import highdicom
@@ -8,8 +9,9 @@ from pydicom import config
 from pydicom.uid import generate_uid
 
 from dirnet.files.dicom import write_segmentation
-from tests.dicom import edit, validator_errors
+from tests.dicom import edit, validator_errors, write_enhanced
 from transforms.cine_files import read_cine_stack
+from transforms.drawings import read_masks
 from transforms.sources import read_records
 
 MALFORMED = "ignore:.*not of the standard's form:UserWarning"
@@ -167,3 +169,55 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, cine, monkeypatch):
         write_segmentation(path, discs(cine, [0]), cine.files)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("files", [1, 2], ids=["one file", "a file a slice"])
+def test_frames_of_an_enhanced_image(tmp_path, files):
+    """Stored in another order than time's, with phase images between."""
+    pixels = np.random.default_rng(0).integers(255, size=(2, 20, 48, 64), dtype=np.uint8)
+    order = [(s, t) for t, s in product((*range(5, 20), *range(5)), range(2))]
+    parts = [order] if files == 1 else [[(s, t) for s, t in order if s == number] for number in range(2)]
+    paths = [write_enhanced(tmp_path / f"{number}.dcm", pixels, part) for number, part in enumerate(parts)]
+    cine = read_cine_stack(tmp_path)
+    masks = discs(cine, [0, 1])
+    seg = tmp_path / "out" / "seg.dcm"
+    write_segmentation(seg, masks, cine.files, cine.frame_numbers)
+    assert validator_errors(seg) == []
+    assert np.array_equal(read_masks(seg, cine), masks)
+
+    found = highdicom.seg.segread(seg)
+    for (number, path), part in zip(enumerate(paths), parts, strict=True):
+        uid = pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID
+        numbers = [2 * place + 1 for place in range(len(part))]
+        read = found.get_pixels_by_source_frame(
+            uid, numbers, assert_missing_frames_are_empty=True, ignore_spatial_locations=True
+        )
+        assert np.array_equal(read[..., 0] > 0, [masks[image] for image in part]), number
+    for item in found.PerFrameFunctionalGroupsSequence:
+        _, place, time = item.FrameContentSequence[0].DimensionIndexValues
+        assert item.PlanePositionSequence[0].ImagePositionPatient == [0, 0, 8 * (place - 1)]
+        [source] = item.DerivationImageSequence[0].SourceImageSequence
+        assert parts[paths.index(cine.files[place - 1][0])][source.ReferencedFrameNumber // 2] == (place - 1, time - 1)
+    [series] = found.ReferencedSeriesSequence
+    assert len(series.ReferencedInstanceSequence) == files
+
+    with pytest.raises(ValueError, match=r"0\.dcm: expected an image of one frame, found \d\d frames"):
+        write_segmentation(seg, masks, cine.files)
+    with pytest.raises(ValueError, match=r"\.dcm: has frames 1 to \d\d, not 81"):
+        write_segmentation(seg, masks, cine.files, [[81] * 20] * 2)
+
+
+def test_an_enhanced_image_of_one_frame(tmp_path):
+    pixels = np.random.default_rng(0).integers(255, size=(1, 4, 48, 64), dtype=np.uint8)
+    for time in range(4):
+        path = write_enhanced(tmp_path / f"{time}.dcm", pixels, [(0, time)])
+        dataset = pydicom.dcmread(path)
+        dataset.PerFrameFunctionalGroupsSequence = dataset.PerFrameFunctionalGroupsSequence[:1]
+        dataset.NumberOfFrames, dataset.PixelData = 1, pixels[0, time].tobytes()
+        dataset.save_as(path)
+    cine = read_cine_stack(tmp_path)
+    assert cine.frame_numbers == []
+    masks = discs(cine, [0])
+    write_segmentation(tmp_path / "seg.dcm", masks, cine.files)
+    assert validator_errors(tmp_path / "seg.dcm") == []
+    assert np.array_equal(read_masks(tmp_path / "seg.dcm", cine), masks)

@@ -169,7 +169,7 @@ def _write(followed: Followed, paths: dict[str, Path]) -> None:
     """Each result to its path."""
     cine, function = followed.cine, followed.function
     if cine.files:  # first: the one that can be refused
-        write_segmentation(paths["segmentation.dcm"], followed.masks, cine.files)
+        write_segmentation(paths["segmentation.dcm"], followed.masks, cine.files, cine.frame_numbers)
     write_masks(paths["masks.nii.gz"], followed.masks, cine)
     drawn_areas = {number: followed.areas[number] for number in followed.slices}
     ml = None if followed.volume is None else followed.volume.ml

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from transforms.dicom import is_dicom, read_dicom
+from transforms.dicom import frame_headers, is_dicom, named_errors, read_dicom
 from transforms.grids import slice_grid
 from transforms.paths import check_file
 
@@ -35,6 +35,7 @@ __all__ = [
     "maker",
     "new_object",
     "read_header",
+    "read_headers",
     "read_object",
     "refer",
     "reference",
@@ -83,28 +84,42 @@ def read_object(path: str | Path, pixels: bool = True) -> FileDataset:
 
 
 def read_header(path: str | Path, needs: Collection[str] = ()) -> FileDataset:
-    """The elements of a DICOM file of one frame, without its pixels.
-
-    Args:
-        path: what it is called; its ``filename`` in errors.
-        needs: keywords that must have a value, beside those by which it is referred to.
+    """The elements of a DICOM file of one frame, without its pixels; see :func:`read_headers`.
 
     Raises:
         FileNotFoundError: when there is no such file.
         ValueError: when it is not DICOM, lacks one of them, or has several frames.
     """
-    header = read_object(path, pixels=False)
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        raise InputError(f"{path}: expected an image of one frame, found {header.NumberOfFrames} frames")
-    for keyword in (*REFERENCE, *needs):
-        found, expected = header[keyword].VM if keyword in header else 0, GEOMETRY.get(keyword, 1)
-        if found != expected:
-            raise InputError(
-                f"{path}: expected {keyword} to have {expected} values, found {found}"
-                if found
-                else f"{path}: lacks {keyword}, which a DICOM image in the patient has"
-            )
-    return header
+    headers = read_headers(path, needs)
+    if len(headers) > 1:
+        raise InputError(f"{path}: expected an image of one frame, found {len(headers)} frames")
+    return headers[0]
+
+
+def read_headers(path: str | Path, needs: Collection[str] = ()) -> list[FileDataset]:
+    """Of each frame of a DICOM file the elements, without pixels; those of functional groups among them.
+
+    Args:
+        path: what it is called; the headers' ``filename`` in errors.
+        needs: keywords that must have a value, beside those by which it is referred to.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is not DICOM, or lacks one of them.
+    """
+    dataset = read_object(path, pixels=False)
+    with named_errors(path):
+        headers = frame_headers(dataset, path)
+    for header in headers:
+        for keyword in (*REFERENCE, *needs):
+            found, expected = header[keyword].VM if keyword in header else 0, GEOMETRY.get(keyword, 1)
+            if found != expected:
+                raise InputError(
+                    f"{path}: expected {keyword} to have {expected} values, found {found}"
+                    if found
+                    else f"{path}: lacks {keyword}, which a DICOM image in the patient has"
+                )
+    return [header if isinstance(header, FileDataset) else FileDataset(str(path), header) for header in headers]
 
 
 def check_images(headers: Sequence[FileDataset], size: tuple[int, ...], what: str, same: Collection[str]) -> None:
@@ -183,10 +198,12 @@ def code(value: str, meaning: str, scheme: str = "DCM") -> list[Dataset]:
     return [item]
 
 
-def reference(header: Dataset) -> Dataset:
-    """Refers to an image, in the Image SOP Instance Reference macro."""
+def reference(header: Dataset, number: int | None = None) -> Dataset:
+    """Refers to an image, or to one frame of several by its number, in the Image SOP Instance Reference macro."""
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+    if number is not None:
+        item.ReferencedFrameNumber = number
     return item
 
 

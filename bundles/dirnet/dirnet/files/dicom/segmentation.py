@@ -27,7 +27,7 @@ from .objects import (
     fill_empty,
     maker,
     new_object,
-    read_header,
+    read_headers,
     refer,
     reference,
     warn_of_malformed,
@@ -45,7 +45,12 @@ DIMENSIONS = {
 
 
 @config.disable_value_validation()  # its warnings quote the values, which may be a patient's
-def write_segmentation(path: str | Path, masks: np.ndarray, files: Sequence[Sequence[str | Path]]) -> None:
+def write_segmentation(
+    path: str | Path,
+    masks: np.ndarray,
+    files: Sequence[Sequence[str | Path]],
+    frame_numbers: Sequence[Sequence[int]] = (),
+) -> None:
     """Write the lumen of a left ventricle, drawn on one frame of a cine and followed through it, as one segment.
 
     Each frame of the object refers to the image that it was made of. Frames are told apart by place and time
@@ -58,12 +63,13 @@ def write_segmentation(path: str | Path, masks: np.ndarray, files: Sequence[Sequ
         masks: (S, T, H, W) bool, by slice and frame.
         files: the DICOM file of each slice and frame, S lists of T, as :class:`transforms.cine_files.CineStack` has
             them. Those of frames without lumen are not read.
+        frame_numbers: of each slice and frame in its file, from 1, where files hold several, likewise.
 
     Raises:
         FileNotFoundError: when a file does not exist.
-        ValueError: when numbers or sizes of masks and files differ; no frame has a lumen; a file is not DICOM of one
-            frame, or lacks its place in space; or they belong to several patients or studies, or are not parallel and
-            of one pixel size.
+        ValueError: when numbers or sizes of masks and files differ; no frame has a lumen; a file is not DICOM, has
+            other frames, or lacks its place in space; or they belong to several patients or studies, or are not
+            parallel and of one pixel size.
     """
     masks = np.asarray(masks, bool)
     if masks.ndim != 4 or [len(frames) for frames in files] != [masks.shape[1]] * masks.shape[0]:
@@ -74,7 +80,10 @@ def write_segmentation(path: str | Path, masks: np.ndarray, files: Sequence[Sequ
     marked = np.argwhere(masks.any((2, 3)))  # by slice, then time
     if not len(marked):
         raise InputError("expected a lumen on one frame at least, found none")
-    headers = [read_header(files[number][time], GEOMETRY) for number, time in marked]
+    images = [
+        (files[number][time], frame_numbers[number][time] if len(frame_numbers) else None) for number, time in marked
+    ]
+    headers = _headers(images)
     check_images(headers, masks.shape[2:], "mask", same=("PatientID", "StudyInstanceUID"))
     _check_parallel(headers)
 
@@ -96,11 +105,23 @@ def write_segmentation(path: str | Path, masks: np.ndarray, files: Sequence[Sequ
     new.SegmentsOverlap = "NO"
     _fill_pixels(new, masks[tuple(marked.T)])
     _keep_loss(new, headers)
-    _fill_groups(new, headers, marked)
+    _fill_groups(new, headers, [number for _, number in images], marked)
     refer(new, headers)
     fill_empty(new)
     warn_of_malformed(headers)
     write_objects([new], [Path(path)])
+
+
+def _headers(images: Sequence[tuple[str | Path, int | None]]) -> list[FileDataset]:
+    """Of files, or of frames in files, by their numbers from 1; each file is read once."""
+    files = {path: read_headers(path, GEOMETRY) for path in dict.fromkeys(path for path, _ in images)}
+    for path, number in images:
+        frames = len(files[path])
+        if number is None and frames > 1:
+            raise InputError(f"{path}: expected an image of one frame, found {frames} frames")
+        if number is not None and not 1 <= number <= frames:
+            raise InputError(f"{path}: has frames 1 to {frames}, not {number}")
+    return [files[path][(number or 1) - 1] for path, number in images]
 
 
 def _check_parallel(headers: Sequence[FileDataset]) -> None:
@@ -155,8 +176,11 @@ def _keep_loss(new: Dataset, headers: Sequence[FileDataset]) -> None:
             break
 
 
-def _fill_groups(new: Dataset, headers: Sequence[FileDataset], marked: np.ndarray) -> None:
-    """Functional groups (A.51.5) and dimensions of frames of the given slices and times, (N, 2)."""
+def _fill_groups(
+    new: Dataset, headers: Sequence[FileDataset], numbers: Sequence[int | None], marked: np.ndarray
+) -> None:
+    """Functional groups (A.51.5) and dimensions of frames, by the numbers of the images in their files and the slices
+    and times (N, 2)."""
     organization = Dataset()
     organization.DimensionOrganizationUID = generate_uid(prefix=None)
     new.DimensionOrganizationSequence = [organization]
@@ -178,17 +202,18 @@ def _fill_groups(new: Dataset, headers: Sequence[FileDataset], marked: np.ndarra
     # counted from 1 without gaps, though a slice or a time may have no lumen
     places, times = (np.unique(column, return_inverse=True)[1] + 1 for column in marked.T)
     new.PerFrameFunctionalGroupsSequence = [
-        _frame(header, int(place), int(time)) for header, place, time in zip(headers, places, times, strict=True)
+        _frame(header, number, int(place), int(time))
+        for header, number, place, time in zip(headers, numbers, places, times, strict=True)
     ]
 
 
-def _frame(header: FileDataset, place: int, time: int) -> Dataset:
+def _frame(header: FileDataset, number: int | None, place: int, time: int) -> Dataset:
     segment, position, content, derivation, frame = (Dataset() for _ in range(5))
     segment.ReferencedSegmentNumber = 1
     copy_elements(header, position, ["ImagePositionPatient"])
     content.DimensionIndexValues = [segment.ReferencedSegmentNumber, place, time]
     content.TemporalPositionIndex = time
-    source = reference(header)
+    source = reference(header, number)
     source.PurposeOfReferenceCodeSequence = code("121322", "Source image for image processing operation")  # CID 7202
     source.SpatialLocationsPreserved = "YES"
     derivation.SourceImageSequence = [source]
