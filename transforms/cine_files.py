@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom import is_dicom, read_dicom
+from .dicom import is_dicom, numbers, read_dicom
 from .dicom_series import (
     Series,
     as_series,
@@ -28,7 +30,7 @@ from .grids import slice_distance, slice_grid
 from .nifti_files import check_time_axis, is_nifti, read_nifti
 from .values import check_finite
 
-__all__ = ["CineStack", "hold_dicom", "read_cine_stack"]
+__all__ = ["CineStack", "dicom_study", "read_cine_stack", "read_stack", "study_folders"]
 
 
 logger = logging.getLogger(__name__)
@@ -106,17 +108,45 @@ def read_cine_stack(path: str | Path, series: str | None = None) -> CineStack:
     raise InputError(f"{path}: expected a folder of DICOM files, or a NIfTI file (.nii, .nii.gz)")
 
 
-def hold_dicom(files: Iterable[Path]) -> bool:
-    """Whether two of the files or more are DICOM: one frame is no cine."""
-    found = 0
+def dicom_study(files: Iterable[Path]) -> str | None:
+    """Study Instance UID of files that may hold a cine: two of DICOM, or one of several frames; None of others.
+
+    Empty where the first of them says none or is damaged. One header is read.
+    """
+    found: list[Path] = []
     for path in files:
         try:
-            found += path.name != "DICOMDIR" and is_dicom(path)
+            if path.name != "DICOMDIR" and is_dicom(path):
+                found.append(path)
         except OSError:
             continue
-        if found == 2:
-            return True
-    return False
+        if len(found) == 2:
+            break
+    if not found:
+        return None
+    try:
+        header = read_dicom(found[0], pixels=False)
+        study, frames = str(header.get("StudyInstanceUID") or ""), numbers(header, "NumberOfFrames", found[0]) or (1,)
+        several = frames[0] > 1 and header.get("Modality") != "SEG"
+    except InputError:
+        study, several = "", False
+    return study if len(found) == 2 or several else None
+
+
+def study_folders(studies: Mapping[Path, str]) -> list[Path]:
+    """Folders that hold several folders of one study, and of no other: a cine may have a folder for each slice.
+
+    Args:
+        studies: folders that hold DICOM files themselves, and their Study Instance UIDs by :func:`dicom_study`.
+    """
+    folders: dict[str, list[Path]] = defaultdict(list)
+    within: dict[Path, set[str]] = defaultdict(set)
+    for path, study in studies.items():
+        folders[study].append(path)
+        for parent in path.parents:
+            within[parent].add(study)
+    parents = [Path(os.path.commonpath(paths)) for study, paths in folders.items() if study and len(paths) > 1]
+    return [parent for parent in parents if parent not in studies and len(within[parent]) == 1]
 
 
 def _read_nifti(path: Path) -> CineStack:
@@ -138,14 +168,19 @@ def _read_nifti(path: Path) -> CineStack:
 
 
 def _read_series(folder: Path, series: str | None) -> CineStack:
-    return _stack(choose_series(folder, find_series(folder), series))
+    return read_stack(choose_series(folder, find_series(folder), series))
 
 
 def _read_multiframe(path: Path) -> CineStack:
-    return _stack(as_series(dicom_frames(path, read_dicom(path))))
+    return read_stack(as_series(dicom_frames(path, read_dicom(path))))
 
 
-def _stack(series: Series) -> CineStack:
+def read_stack(series: Series) -> CineStack:
+    """The cine that a series of DICOM files is; what was left out of it is logged.
+
+    Raises:
+        InputError: when it is none, or its pixels cannot be read.
+    """
     if series.reason:
         raise InputError(series.reason)
     for note in series.notes:

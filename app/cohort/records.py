@@ -32,9 +32,11 @@ COLUMNS = {
     "status": pa.string(),  # done or failed
     "reason": pa.string(),  # why it failed
     "task": pa.string(),
-    "cine": pa.string(),  # this and the next four: as in the table of studies, paths absolute
+    "cine": pa.string(),  # this and the next six: as in the table of studies, paths absolute
     "mask": pa.string(),
     "frame": pa.int64(),
+    "series": pa.string(),
+    "labels": pa.string(),
     "moving": pa.string(),
     "fixed": pa.string(),
     "drawn_on_frame": pa.int64(),

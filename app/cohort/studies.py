@@ -12,12 +12,14 @@ from typing import Any
 
 from dirnet.errors import InputError
 from transforms.paths import stem
+from transforms.structures import parse_labels
 
 __all__ = ["INPUTS", "Study", "read_studies"]
 
 # which columns say what is done; the last of the first may be left out
 TASKS = {"propagate": ("cine", "mask"), "register": ("moving", "fixed")}
-INPUTS = ("cine", "mask", "frame", "moving", "fixed")
+INPUTS = ("cine", "mask", "frame", "series", "labels", "moving", "fixed")
+PATHS = ("cine", "mask", "moving", "fixed")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Study:
     Attributes:
         name: its id, under which its results are written.
         task: ``"propagate"`` or ``"register"``.
-        inputs: columns of :data:`INPUTS` and what the table has there; ``frame`` an integer, and only where given.
+        inputs: columns of :data:`INPUTS` and what the table has there; ``frame`` an integer; it and
+            ``series`` and ``labels`` only where given.
         root: folder to which paths are relative.
     """
 
@@ -44,16 +47,17 @@ class Study:
         """The inputs with whole paths, which say the same wherever the table lies."""
         # by their text alone: links may lead elsewhere on another machine, and to ask for many takes long
         return {
-            name: value if name == "frame" else os.path.normpath(self.path(name)) for name, value in self.inputs.items()
+            name: os.path.normpath(self.path(name)) if name in PATHS else value for name, value in self.inputs.items()
         }
 
 
 def read_studies(path: str | Path) -> list[Study]:
     """Read a table of studies: CSV, Parquet, or JSON, a list of objects; one row a study.
 
-    Columns: ``cine`` and ``mask``, and ``frame`` where the mask does not tell, or ``moving`` and ``fixed``, with paths
-    relative to the table's folder; ``study``, a plain name that no other row has; without that column it is made of the
-    path. Other columns are passed over. The files themselves are not looked at.
+    Columns: ``cine`` and ``mask``, and ``frame``, ``series`` and ``labels`` where the files do not tell, as options of
+    ``dirnet propagate``; or ``moving`` and ``fixed``. Paths are relative to the table's folder. ``study``, a plain name
+    that no other row has; without that column it is made of the path. Other columns are passed over. The files
+    themselves are not looked at.
 
     Raises:
         FileNotFoundError: when there is no such table.
@@ -125,7 +129,7 @@ def _task(path: Path, columns: Sequence[str]) -> str:
     found = [task for task, needed in TASKS.items() if set(needed) <= set(columns)]
     if len(found) == 1:
         return found[0]
-    wanted = "either the columns cine and mask (and frame), or moving and fixed"
+    wanted = "either the columns cine and mask (and frame, series, labels), or moving and fixed"
     raise InputError(f"{path}: expected {wanted}; found {', '.join(columns)}")
 
 
@@ -138,6 +142,9 @@ def _study(row: Mapping[str, str], task: str, root: Path, named: bool) -> Study:
         if not re.fullmatch("[0-9]+", row["frame"]):
             raise InputError(f"frame must be a number from 0, found '{row['frame']}'")
         inputs["frame"] = int(row["frame"])
+    if task == "propagate":
+        inputs |= {column: row[column] for column in ("series", "labels") if row.get(column)}
+        parse_labels(row.get("labels") or None)  # raises here, before anything starts
     name = row["study"] if named else _name(*(row[column] for column in TASKS[task]), task)
     if not re.fullmatch(r"\w[\w.+-]{0,127}", name):
         raise InputError(

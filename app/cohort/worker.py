@@ -85,9 +85,10 @@ class Worker:
 
     def _propagate(self, study: Study, aside: Path, row: Row) -> None:
         def read() -> tuple[CineStack, np.ndarray, int]:
-            stack = read_cine_stack(study.path("cine"))
-            frame = study.inputs.get("frame")
-            return stack, *read_drawing(study.path("mask"), stack, None if frame is None else int(frame))
+            frame, series, labels = (study.inputs.get(name) for name in ("frame", "series", "labels"))
+            stack = read_cine_stack(study.path("cine"), None if series is None else str(series))
+            frame, labels = None if frame is None else int(frame), None if labels is None else str(labels)
+            return stack, *read_drawing(study.path("mask"), stack, frame, labels)
 
         cine, drawn, frame = _timed(row, "read", self.reading, read)
         followed = _timed(row, "register", self.registering, lambda: follow.follow(self.registrar, cine, drawn, frame))

@@ -95,7 +95,8 @@ class ArchiveCines(NamesOnly, DICOMWebDatastore):
         """Keep a label; a final one goes to the archive too, when it is of several frames: a drawing on one does not.
 
         Raises:
-            WrongRequest: when it cannot be read, or does not fit the series.
+            WrongRequest: when it cannot be read, or does not fit the series; when it holds several values, and
+                ``label_info`` has no ``labels`` that say which is the lumen.
         """
         check_name("tag", label_tag)
         check_image_file(label_filename)
@@ -105,9 +106,11 @@ class ArchiveCines(NamesOnly, DICOMWebDatastore):
         if label_tag == DefaultLabelTag.FINAL:
             cine = read_cine_stack(folder)
             try:
-                masks = read_masks(label_filename, cine)
+                masks = read_masks(label_filename, cine, info.get("labels"))
             except InputError as error:
-                raise WrongRequest(str(error).replace(str(label_filename), "label")) from error
+                raise WrongRequest(
+                    str(error).replace(str(label_filename), "label").replace("--labels", "params.labels")
+                ) from error
             if masks.any((0, 2, 3)).sum() > 1:
                 info["SeriesInstanceUID"] = self._store(masks, cine)
         return LocalDatastore.save_label(self, image_id, label_filename, label_tag, info)

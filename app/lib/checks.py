@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from dirnet.errors import InputError
 
-__all__ = ["NamesOnly", "WrongRequest", "check_image_file", "check_info", "check_name", "whole_number"]
+__all__ = ["NamesOnly", "WrongRequest", "check_image_file", "check_info", "check_name", "text", "whole_number"]
 
 
 class WrongRequest(InputError):
@@ -41,6 +41,19 @@ def whole_number(params: dict[str, Any], name: str, default: int | None = None) 
     if isinstance(value, bool) or not re.fullmatch(r"\s*-?\d{1,9}\s*", str(value)):
         raise WrongRequest(f"{name} must be a whole number, got {value!r}")
     return int(value)
+
+
+def text(params: dict[str, Any], name: str) -> str | None:
+    """
+    Raises:
+        WrongRequest: when the parameter is no text (or number), nor left out.
+    """
+    value = params.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise WrongRequest(f"{name} must be a text, got {value!r}")
+    return str(value).strip() or None
 
 
 def check_image_file(path: str | Path) -> None:

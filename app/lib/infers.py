@@ -21,7 +21,7 @@ from transforms.cine_files import CineStack, read_cine_stack
 from transforms.drawings import read_drawing
 from transforms.pair_files import read_slice
 
-from .checks import WrongRequest, whole_number
+from .checks import WrongRequest, text, whole_number
 from .weights import Weights
 
 __all__ = ["LABELS", "Propagate", "Register"]
@@ -34,8 +34,9 @@ class Propagate(InferTask):
 
     Request: ``image``, a cine (x, y[, slice], time) as NIfTI or a DICOM series; ``label``, drawn on one frame of it,
     sent along or saved before; ``frame``, which that is, from 0: to be given where the label is drawn on several
-    frames, or has no time. Result: the label on all frames, as NIfTI, or as DICOM Segmentation for
-    ``output=dicom_seg``; and ``numbers``, ``areas_mm2`` by slice, ``volume_ml``.
+    frames, or has no time; ``series``, of a folder with several cines the number or UID of one; ``labels``, of a label
+    with several values which is which, such as ``lumen=3``. Result: the label on all frames, as NIfTI, or as DICOM
+    Segmentation for ``output=dicom_seg``; and ``numbers``, ``areas_mm2`` by slice, ``volume_ml``.
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -44,7 +45,7 @@ class Propagate(InferTask):
             LABELS,
             dimension=3,
             description="Carries the left ventricle's lumen, drawn and saved on one frame, to all frames of the cine",
-            config={"frame": ""},
+            config={"frame": "", "series": "", "labels": ""},
         )
         self.weights = weights
 
@@ -55,9 +56,9 @@ class Propagate(InferTask):
         label = request.get("label") or request.get("saved_label")
         if not label:
             raise WrongRequest("there is no label to propagate: draw on one frame and save it, or send it along")
-        cine = read_cine_stack(request["image"])
+        cine = read_cine_stack(request["image"], text(request, "series"))
         check_size(Path(label), cine)
-        drawn, frame = read_drawing(label, cine, whole_number(request, "frame"))
+        drawn, frame = read_drawing(label, cine, whole_number(request, "frame"), text(request, "labels"))
         followed = follow(self.weights.registrar(), cine, drawn, frame)
         file = Path(request["folder"]) / "label.nii.gz"
         if request.get("output") == "dicom_seg":
@@ -88,7 +89,8 @@ def _plain(values: np.ndarray) -> list[float | None]:
 class Register(InferTask):
     """One slice to another: ``image`` is moving, ``fixed`` the other's id.
 
-    Either may be a cine: then ``moving_frame``, ``fixed_frame`` and ``slice`` (0 by default) say what of it. Result:
+    Either may be a cine: then ``moving_frame``, ``fixed_frame`` and ``slice`` (0 by default) say what of it, and of a
+    folder with several cines ``moving_series`` and ``fixed_series`` which. Result:
     the moving image warped, or where a label was sent, that label warped; the displacement field as NIfTI (mm, LPS) in
     base64; folds and similarity.
     """
@@ -99,7 +101,10 @@ class Register(InferTask):
             [],
             dimension=2,
             description="Registers the image with the one that params.fixed names",
-            config={"fixed": "", "moving_frame": "", "fixed_frame": "", "slice": 0},
+            config={
+                **dict.fromkeys(("fixed", "moving_frame", "fixed_frame", "moving_series", "fixed_series"), ""),
+                "slice": 0,
+            },
         )
         self.weights = weights
         self.image_path = image_path
@@ -110,8 +115,8 @@ class Register(InferTask):
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         if not request.get("fixed"):
             raise WrongRequest("register needs params.fixed, the id of the image to register with")
-        moving = _slice(request["image"], request, "moving_frame")
-        fixed = _slice(self.image_path(request["fixed"]), request, "fixed_frame")
+        moving = _slice(request["image"], request, "moving")
+        fixed = _slice(self.image_path(request["fixed"]), request, "fixed")
         registration = self.weights.registrar().register(moving, fixed)
         folder = Path(request["folder"])
         if request.get("label"):
@@ -128,12 +133,13 @@ class Register(InferTask):
         }
 
 
-def _slice(path: str, request: dict[str, Any], name: str) -> sitk.Image:
-    """One slice: the file itself, or what ``name`` and ``slice`` take out of a cine."""
+def _slice(path: str, request: dict[str, Any], role: str) -> sitk.Image:
+    """One slice: the file itself, or what the role's frame and series and ``slice`` take out of a cine."""
+    name = f"{role}_frame"
     frame = whole_number(request, name)
     if frame is None and Path(path).is_file():
         return read_slice(path)
-    cine = read_cine_stack(path)
+    cine = read_cine_stack(path, text(request, f"{role}_series"))
     number = whole_number(request, "slice", 0)
     for what, value, count in ((name, frame, cine.images.shape[1]), ("slice", number, len(cine.images))):
         if value is None or not 0 <= value < count:

@@ -115,7 +115,9 @@ def _in_own_words(message: str, *folders: str) -> str:
     """Without the server's folders, and with the request's parameters for a command's options."""
     for folder in folders:
         message = message.replace(f"{folder}/", "")
-    return message.replace("--frame", "params.frame")
+    for name in ("frame", "series", "labels"):
+        message = message.replace(f"--{name}", f"params.{name}")
+    return message
 
 
 def _uploaded(file: UploadFile | None, folder: str, name: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 from monailabel.config import settings
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
-from transforms.cine_files import hold_dicom
+from transforms.cine_files import dicom_study, study_folders
 
 from .checks import NamesOnly, WrongRequest
 
@@ -60,18 +60,23 @@ class FolderCines(NamesOnly, LocalDatastore):
 
 
 def find_series(folder: Path) -> dict[str, str]:
-    """Folders below ``folder`` that hold DICOM files: their paths from there, by an id without separators.
+    """Folders below ``folder`` that hold DICOM files, or a study's folders of them: their paths from there, by an id
+    without separators.
 
     Links to folders are not followed; a warning names each.
     """
-    found: dict[str, str] = {}
+    studies: dict[Path, str] = {}
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != "labels" and not name.startswith("."))
         path = Path(parent)
         for name in folders:
             if (path / name).is_symlink():
                 logger.warning("'%s' is a link to a folder, which is not read; move or copy it there", path / name)
-        if path != folder and hold_dicom(path / name for name in files):
+        if path != folder and (study := dicom_study(path / name for name in files)) is not None:
+            studies[path] = study
+    found: dict[str, str] = {}
+    for path in (*studies, *study_folders(studies)):
+        if path != folder:
             relative = path.relative_to(folder).as_posix()
             mark = hashlib.sha256(relative.encode()).hexdigest()[:8]
             found[f"{re.sub(r'[^A-Za-z0-9.-]+', '_', relative)}_{mark}"] = relative

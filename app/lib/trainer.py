@@ -92,12 +92,17 @@ def _datalist(datastore: Datastore, folder: Path) -> tuple[Path, list[int]]:
     """
     cines: list[list[dict[str, Any]]] = []
     size = np.zeros(2, int)
+    seen: set[Path] = set()  # a study's folder may be an image, and the folders in it too
     for image in sorted(datastore.list_images()):
         try:
             cine = read_cine_stack(datastore.get_image_uri(image))
         except (InputError, FileNotFoundError):
             logger.warning("an image of the datastore is no cine and is passed over")
             continue
+        files = {path for frames in cine.files for path in frames}
+        if files & seen:
+            continue
+        seen |= files
         cines.append([_record(image, cine, index, folder / "cines" / image) for index in range(len(cine.images))])
         size = np.maximum(size, cine.images.shape[2:])
     if not cines:

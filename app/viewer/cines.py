@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from transforms.cine_files import CineStack, hold_dicom, read_cine_stack
+from transforms.cine_files import CineStack, dicom_study, read_cine_stack, read_stack, study_folders
+from transforms.dicom_series import Series, choose_series, find_series
 from transforms.paths import stem
 
 __all__ = ["Cines", "UnknownCineError"]
@@ -26,12 +29,27 @@ class UnknownCineError(LookupError):
     """No cine has this id."""
 
 
-class Cines:
-    """Folders that hold DICOM files, and NIfTI files that can be cines, under a folder.
+@dataclass(frozen=True)
+class _Entry:
+    """What an id stands for: a file, a folder, or one series of several in a folder, with its number and the id of
+    that folder."""
 
-    An id stands for a path that was found; nothing else can be read. Links that lead out of the folder are not
-    followed: such a file is no cine, and a folder of DICOM files with such a link is none. Several threads may share
-    one.
+    path: Path
+    series: str = ""
+    number: str = ""
+    folder: str = ""
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Cines:
+    """Cines under a folder: folders of DICOM files, or of a study's folders, and NIfTI files that can be cines.
+
+    An id stands for a path that was found, or for a series in it; nothing else can be read. Links that lead out of the
+    folder are not followed: such a file is no cine, and a folder of DICOM files with such a link is none. Several
+    threads may share one.
 
     Args:
         folder: searched with its sub-folders, but hidden ones.
@@ -42,32 +60,58 @@ class Cines:
         self.folder, self.leave_out = folder.resolve(), leave_out.resolve()
         if not self.folder.is_dir():
             raise FileNotFoundError(f"folder '{folder}' does not exist")
-        self._paths: dict[str, Path] = {}
+        self._entries: dict[str, _Entry] = {}
         self._read: OrderedDict[str, tuple[Stamp, CineStack]] = OrderedDict()
+        self._found: tuple[Path, Stamp, list[Series]] = self.folder, (), []
         self._reading = threading.Lock()  # while one thread reads a cine another need not read it too
         self._lock = threading.Lock()  # of the two dictionaries, never for long
 
     def scan(self) -> dict[str, str]:
         """Names by id, in order, of what there is now."""
         found = sorted(self._find(), key=lambda path: path.as_posix().lower())
-        paths = {hashlib.sha256(self._relative(path).encode()).hexdigest()[:16]: path for path in found}
+        entries = {_mark(self._relative(path)): _Entry(path) for path in found}
         with self._lock:
-            self._paths = paths
-        return {key: self._relative(path) for key, path in paths.items()}
+            still = {key: entry for key, entry in self._entries.items() if entry.series and entry.folder in entries}
+            self._entries = entries | still
+        return {key: self._relative(entry.path) for key, entry in entries.items()}
+
+    def choices(self, key: str) -> dict[str, str]:
+        """Of a folder with several cines their names by id; else empty.
+
+        Raises:
+            UnknownCineError: when no cine has this id.
+            InputError, OSError: when the folder cannot be read.
+        """
+        entry = self._entry(key)
+        if entry.series or not entry.path.is_dir():
+            return {}
+        with self._reading:
+            cines = [one for one in self._series(entry.path, self.stamp(key)) if not one.reason]
+        if len(cines) < 2:
+            return {}
+        made = {f"{key}-{_mark(one.uids[0])[:8]}": one for one in cines}
+        with self._lock:
+            self._entries |= {mark: _Entry(entry.path, one.uids[0], one.number, key) for mark, one in made.items()}
+        return {mark: str(one) for mark, one in made.items()}
 
     def read(self, key: str) -> CineStack:
         """A cine, anew where its files have changed.
 
         Raises:
             UnknownCineError: when no cine has this id.
-            InputError, OSError: when it cannot be read.
+            InputError, OSError: when it cannot be read, or is one of several in a folder: see :meth:`choices`.
         """
-        path, stamp = self._path(key), self.stamp(key)
+        entry, stamp = self._entry(key), self.stamp(key)
         if (cine := self._kept(key, stamp)) is not None:
             return cine
         with self._reading:
             if (cine := self._kept(key, stamp)) is None:
-                cine = read_cine_stack(path)
+                if entry.path.is_dir():
+                    cine = read_stack(choose_series(entry.path, self._series(entry.path, stamp), entry.series or None))
+                    if not entry.series:  # of several another may be chosen next
+                        self._found = self.folder, (), []
+                else:
+                    cine = read_cine_stack(entry.path)
                 with self._lock:
                     self._read[key] = stamp, cine
                     while len(self._read) > MAX_CINES:
@@ -80,12 +124,18 @@ class Cines:
         Raises:
             UnknownCineError: when no cine has this id, it is gone, or a link out of the folder has come in.
         """
-        path = self._path(key)
-        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+        path = self._entry(key).path
+        files = sorted(file for _, files in self._walk(path) for file in files) if path.is_dir() else [path]
         if not path.exists() or not all(map(self._is_within, (path, *files))):
             raise UnknownCineError(GONE)
         states = [file.stat() for file in files]
-        return tuple((file.name, at.st_size, at.st_mtime_ns) for file, at in zip(files, states, strict=True))
+        return tuple((str(file), at.st_size, at.st_mtime_ns) for file, at in zip(files, states, strict=True))
+
+    def _series(self, folder: Path, stamp: Stamp) -> list[Series]:
+        """The series of a folder; the last one's are kept until its cine is read."""
+        if self._found[:2] != (folder, stamp):
+            self._found = folder, stamp, find_series(folder)
+        return self._found[2]
 
     def _kept(self, key: str, stamp: Stamp) -> CineStack | None:
         with self._lock:
@@ -99,10 +149,10 @@ class Cines:
 
         A file's name keeps its ending where it would meet another's: ``a.nii`` beside ``a.nii.gz`` or a folder ``a``.
         """
-        path = self._path(key)
-        within, names = self._names(path)
+        entry = self._entry(key)
+        within, names = self._names(entry)
         # to lower case: what is made of A and of a is one file on some disks
-        others = [self._names(other) for other in self._paths.values() if other != path]
+        others = [self._names(other) for other in list(self._entries.values()) if other != entry]
         taken = {name.lower() for beside, both in others if beside == within for name in both}
         return within, names[0] if names[0].lower() not in taken else names[1]
 
@@ -110,28 +160,46 @@ class Cines:
         """A message with the names of files relative to the folder."""
         return message.replace(f"{self.folder}{os.sep}", "")
 
-    def _path(self, key: str) -> Path:
-        if key not in self._paths:
+    def _entry(self, key: str) -> _Entry:
+        if key not in self._entries:
             raise UnknownCineError(GONE)
-        return self._paths[key]
+        return self._entries[key]
 
-    def _names(self, path: Path) -> tuple[Path, tuple[str, str]]:
+    def _names(self, entry: _Entry) -> tuple[Path, tuple[str, str]]:
         """Folder for what is made of a cine, and its name for it, short and whole."""
+        path = entry.path
+        within = Path() if path == self.folder else path.parent.relative_to(self.folder)  # the whole is named beside
+        if entry.series:
+            number = re.sub(r"\W+", "_", entry.number.split(",")[0])
+            return within, (f"{path.name}_series_{number}", f"{path.name}_series_{entry.series}")
         if path == self.folder:  # what it holds is named beside it
-            return Path(), (path.name, f"{path.name}.folder")
-        return path.parent.relative_to(self.folder), (path.name if path.is_dir() else stem(path), path.name)
+            return within, (path.name, f"{path.name}.folder")
+        return within, (path.name if path.is_dir() else stem(path), path.name)
 
     def _relative(self, path: Path) -> str:
         return path.name if path == self.folder else path.relative_to(self.folder).as_posix()
 
     def _find(self) -> Iterator[Path]:
-        for folder, folders, files in os.walk(self.folder):
-            here = Path(folder)
-            folders[:] = [name for name in folders if name[0] != "." and here / name != self.leave_out]
-            inside = [here / name for name in files if self._is_within(here / name)]
-            if len(inside) == len(files) and hold_dicom(inside):
-                yield here
+        studies: dict[Path, str] = {}
+        leading_out: list[Path] = []
+        for here, files in self._walk(self.folder):
+            inside = [file for file in files if self._is_within(file)]
+            if len(inside) < len(files):
+                leading_out.append(here)
+            elif (study := dicom_study(inside)) is not None:
+                studies[here] = study
             yield from filter(_is_nifti_cine, inside)
+        yield from studies
+        for parent in study_folders(studies):
+            if not any(here.is_relative_to(parent) for here in leading_out):
+                yield parent
+
+    def _walk(self, folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+        """Folders and their files, without hidden folders and the one to leave out."""
+        for name, folders, files in os.walk(folder):
+            here = Path(name)
+            folders[:] = [name for name in folders if name[0] != "." and here / name != self.leave_out]
+            yield here, [here / name for name in files]
 
     def _is_within(self, path: Path) -> bool:
         """Whether a path stays in the folder when links are followed."""

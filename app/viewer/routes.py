@@ -134,7 +134,11 @@ def list_cines(viewer: Shared) -> JSONResponse:
 
 
 @router.get("/{cine}")
-def describe(stack: Stack) -> JSONResponse:
+def describe(cine: str, viewer: Shared) -> JSONResponse:
+    """What a cine is; of a folder with several, which there are."""
+    if choices := viewer.cines.choices(cine):
+        return JSONResponse({"choices": [{"id": key, "name": name} for key, name in choices.items()]})
+    stack = viewer.cines.read(cine)
     slices, frames, height, width = stack.images.shape
     return JSONResponse(
         {
@@ -155,13 +159,16 @@ def frames(number: int, stack: Stack) -> Response:
 
 
 @router.post("/{cine}/mask", max_body_size=UPLOAD_BYTES)
-def read_mask(frame: int, stack: Stack, file: Annotated[Path, Depends(_upload)]) -> JSONResponse:
+def read_mask(
+    frame: int, stack: Stack, file: Annotated[Path, Depends(_upload)], labels: str | None = None
+) -> JSONResponse:
     stack.check_frame(frame)
     try:
         check_size(file, stack)
-        masks, frame = _mask_on(file, stack, frame)
+        masks, frame = _mask_on(file, stack, frame, labels or None)
     except InputError as error:
-        raise InputError(str(error).replace(f"{file.parent}{os.sep}", "")) from error
+        message = str(error).replace(f"{file.parent}{os.sep}", "").replace("--labels", "Labels:")
+        raise InputError(message) from error
     rings = {number: _rings(mask) for number, mask in enumerate(masks) if mask.any()}
     return JSONResponse({"frame": frame, "slices": rings})
 
@@ -199,12 +206,12 @@ def save_result(cine: str, saving: Saving, viewer: Shared) -> JSONResponse:
     return JSONResponse({"folder": str(target), "files": [path.name for path in paths]})
 
 
-def _mask_on(path: Path, stack: CineStack, frame: int) -> tuple[np.ndarray, int]:
+def _mask_on(path: Path, stack: CineStack, frame: int, labels: str | None) -> tuple[np.ndarray, int]:
     """What is drawn, and on which frame: the only one that the file has something on, else the one shown."""
     try:
-        return read_drawing(path, stack)
+        return read_drawing(path, stack, labels=labels)
     except InputError:  # it names no frame of its own, or cannot be read at all, which is said again
-        return read_drawing(path, stack, frame)
+        return read_drawing(path, stack, frame, labels)
 
 
 def _drawn(drawing: Drawing, cine: CineStack) -> np.ndarray:

@@ -26,7 +26,7 @@ from dirnet.files.formats import DICOM_RESULTS, FORMATS, RESULTS
 from dirnet.files.nifti import read_displacement
 from dirnet.registrar import Registrar
 from tests.dicom import edit, unmarked
-from transforms.cine_files import hold_dicom, read_cine_stack
+from transforms.cine_files import dicom_study, read_cine_stack
 from transforms.drawings import read_drawn
 from transforms.phantom import Phantom, write_scd
 
@@ -124,7 +124,7 @@ def test_files_without_the_mark_of_their_format(data, tmp_path):
     for file in series.iterdir():
         (bare / file.name).write_bytes(unmarked(file.read_bytes()))
     assert run("list", bare).output == run("list", series).output
-    assert hold_dicom(bare.iterdir())
+    assert dicom_study(bare.iterdir())
     run("propagate", series, drawn, "-o", tmp_path / "whole")
     run("propagate", bare, drawn, "-o", tmp_path / "bare")
     names = [f"{series.name}_{part}" for part in (*RESULTS, *DICOM_RESULTS)]

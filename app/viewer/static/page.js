@@ -49,6 +49,20 @@ export function listCines(cines, choose) {
   });
 }
 
+/** The cines of a folder that holds several, below it. */
+export function listChoices(id, choices, choose) {
+  const button = document.querySelector(`[data-cine="${id}"]`);
+  const list = document.createElement("ul");
+  for (const choice of choices) {
+    const one = list.appendChild(document.createElement("li")).appendChild(document.createElement("button"));
+    one.appendChild(document.createElement("span")).textContent = choice.name;
+    one.dataset.cine = choice.id;
+    one.addEventListener("click", () => choose(choice));
+  }
+  button.parentElement.querySelector("ul")?.remove();
+  button.after(list);
+}
+
 export function markChosen(id) {
   for (const button of document.querySelectorAll("[data-cine]")) {
     button.setAttribute("aria-current", String(button.dataset.cine === id));
@@ -86,7 +100,7 @@ export function onKeys(actions) {
     const kind = target.tagName === "INPUT" ? target.type : target.tagName;
     // the slider of the frames goes round, and up and down are slices, as elsewhere
     const moves = ["range", "radio"].includes(kind) && target.id !== "frame";
-    if (kind === "search" || (moves && key.startsWith("Arrow"))) return;
+    if (["search", "text"].includes(kind) || (moves && key.startsWith("Arrow"))) return;
     if (kind === "BUTTON" && key === " ") return;
     const action = actions[key.length === 1 ? key.toLowerCase() : key];
     if (action && action() !== false) event.preventDefault();

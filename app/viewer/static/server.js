@@ -39,8 +39,8 @@ export async function readField(cine, slice, result) {
   return new Float32Array(await buffer(`api/cines/${cine}/slices/${slice}/field?result=${result}`));
 }
 
-export function readMask(cine, frame, file) {
-  const query = new URLSearchParams({ name: file.name, frame });
+export function readMask(cine, frame, file, labels) {
+  const query = new URLSearchParams({ name: file.name, frame, labels });
   const headers = { "Content-Type": "application/octet-stream" };
   return json(`api/cines/${cine}/mask?${query}`, { method: "POST", headers, body: file });
 }

@@ -1,7 +1,7 @@
 /* The viewer: what is shown, and what each button and key does. */
 
 import { Editor, ringsOf } from "./editor.js";
-import { confirmed, listCines, listSlices, markChosen, markSlices, onKeys, say } from "./page.js";
+import { confirmed, listChoices, listCines, listSlices, markChosen, markSlices, onKeys, say } from "./page.js";
 import { Panel } from "./panel.js";
 import { Player } from "./player.js";
 import { Scene } from "./scene.js";
@@ -59,6 +59,11 @@ async function open(id, name) {
   try {
     const described = await server.describe(id);
     if (wanted !== id) return;
+    if (described.choices) {
+      listChoices(id, described.choices, (choice) => open(choice.id, `${name} / ${choice.name}`));
+      markChosen(cine?.id);
+      return say(`${name} holds ${described.choices.length} cines: choose one.`);
+    }
     if (editor.open) editor.cancel(); // begun on the cine before, while this one was read
     player.stop();
     cine = { id, name, ...described };
@@ -218,7 +223,7 @@ async function loadMask(file) {
   say(`Reading ${file.name} …`, "busy");
   refresh();
   try {
-    const read = await server.readMask(id, at, file);
+    const read = await server.readMask(id, at, file, element("labels").value.trim());
     if (cine.id !== id || loading !== file) return;
     if (asked !== edition || editor.open) throw new Error(`${file.name} was not taken: the drawing has changed since.`);
     player.stop();

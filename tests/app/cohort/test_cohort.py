@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import ray
+import SimpleITK as sitk
 import torch
 from typer.testing import CliRunner
 
@@ -29,6 +30,7 @@ from dirnet.errors import InputError
 from dirnet.files import formats
 from dirnet.models import SHIPPED_WEIGHTS
 from dirnet.registrar import Registrar
+from tests.dicom import mr_image
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawn
 
@@ -221,6 +223,32 @@ def test_only_one_run_works_in_a_folder(table, tmp_path):
         driver.run(read_studies(table), tmp_path)
 
 
+def test_series_and_labels_say_what_is_meant(tmp_path):
+    """Two cines in a folder, and a mask with several values."""
+    pixels = np.random.default_rng(0).integers(255, size=(2, 3, 48, 64), dtype=np.uint8)
+    (tmp_path / "study").mkdir()
+    for series, frame in np.ndindex(2, 3):
+        tags = {"SeriesNumber": series + 1, "SeriesInstanceUID": f"1.2.{series}", "TriggerTime": 25 * frame}
+        mr_image(pixels[series, frame], **tags).save_as(tmp_path / "study" / f"{series}{frame}.dcm")
+    labels = np.ones((1, 48, 64), np.uint8)
+    labels[0, 15:30, 20:40] = 3
+    image = sitk.GetImageFromArray(labels)
+    image.CopyInformation(read_cine_stack(tmp_path / "study", "2").grids[0])
+    sitk.WriteImage(image, tmp_path / "labels.nii.gz")
+    row = {"study": "a", "cine": "study", "mask": "labels.nii.gz", "frame": 0, "series": 2, "labels": "acdc"}
+    pd.DataFrame([row, {**row, "study": "b", "series": None}]).to_json(tmp_path / "a.json", orient="records")
+    study, without = read_studies(tmp_path / "a.json")
+    assert (study.inputs["series"], study.absolute["labels"]) == ("2", "acdc")
+    worker = Worker(SHIPPED_WEIGHTS.read_bytes(), tmp_path / "out", 1)
+    done = worker.do(study)
+    assert (done["status"], done["series"], done["slices_drawn"]) == ("done", "2", 1)
+    found = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "a" / "a_masks.nii.gz"))
+    assert np.array_equal(found[0, 0], labels[0] == 3)
+    assert "has several cines; name one by --series" in worker.do(without)["reason"]
+    records.write_table(tmp_path / "cohort.parquet", [study], {"a": done})
+    assert pd.read_parquet(tmp_path / "cohort.parquet")["labels"].tolist() == ["acdc"]
+
+
 def test_pairs_are_registered(phantom_dir, tmp_path):
     files = sorted(next(phantom_dir.glob("SCD_IMAGES_01/*/*")).iterdir())
     pd.DataFrame({"moving": [files[8]], "fixed": [files[0]]}).astype(str).to_json(
@@ -387,7 +415,11 @@ def test_ctrl_c_keeps_what_is_done(table, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "study,cine\n1,a\n", "expected either the columns cine and mask (and frame), or moving and fixed"),
+        (
+            "a.csv",
+            "study,cine\n1,a\n",
+            "the columns cine and mask (and frame, series, labels), or moving",
+        ),
         ("a.csv", "study,cine,mask\nx,a,b\nx,c,d\n", "a.csv, row 2: study 'x' is in row 1 already"),
         ("a.csv", "study,cine,mask\n../x,a,b\n", "a.csv, row 1: the id of a study names a folder"),
         ("a.csv", "study,cine,mask\nx,a,\n", "a.csv, row 1: no mask"),

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -86,6 +87,28 @@ def test_a_series_is_propagated_from_the_label_saved_for_it(client, cines, tmp_p
     assert np.array_equal(masks[1], expected)
     assert numbers["numbers"]["ejection_fraction_percent"] is not None
     assert len(numbers["volume_ml"]) == PHASES
+
+
+def test_series_and_labels_say_what_is_meant(client, server, cines, tmp_path):
+    mask = np.ones((2, *read_cine_stack(cines.series).images.shape[2:]), np.uint8)
+    mask[:, 20:40, 30:50] = 3
+    image = sitk.GetImageFromArray(mask)
+    stack = read_cine_stack(cines.series)
+    image.SetSpacing((*stack.grids[0].GetSpacing()[:2], stack.distance))
+    image.SetOrigin(stack.grids[0].GetOrigin())
+    image.SetDirection(stack.grids[0].GetDirection())
+    sitk.WriteImage(image, tmp_path / "label.nii.gz")
+    number = str(pydicom.dcmread(next(cines.series.iterdir())).SeriesNumber)
+    params = {"frame": 2, "series": number, "labels": "lumen=3"}
+    result, _ = client.infer("propagate", cines.series_id, params, label_in=str(tmp_path / "label.nii.gz"))
+    assert np.array_equal(read_masks(result, stack)[:, 2], mask == 3)
+    for wrong, message in (
+        ({"frame": 2}, "which is the lumen? params.labels lumen=VALUE"),
+        ({**params, "series": 4711}, "has no series '4711'"),
+        ({**params, "labels": "wall"}, "labels: expected acdc, mnms, or values such as"),
+    ):
+        answer = post(server, "propagate", cines.series_id, wrong, label=tmp_path / "label.nii.gz")
+        assert (answer.status_code, message in answer.json()["detail"]) == (422, True), answer.text
 
 
 def test_an_image_that_is_sent_along_or_in_a_session(client, server, cines, drawn):

@@ -17,9 +17,11 @@ import tracemalloc
 import urllib.request
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from scipy.interpolate import RegularGridInterpolator
@@ -36,8 +38,9 @@ from app.viewer.routes import WINDOW
 from app.viewer.server import BUG, make_app, serve
 from dirnet.cine.follow import write_masks
 from dirnet.errors import InputError
+from tests.dicom import mr_image, write_enhanced
 from transforms.cine import scale_intensity
-from transforms.cine_files import read_cine_stack
+from transforms.dicom_series import find_series
 
 
 def client_of(folder, registrar, output_dir):
@@ -119,6 +122,78 @@ def test_nifti_cines_and_what_cannot_be_read(cines, registrar, tmp_path):
         f"/api/cines/{ids['beat.nii.gz']}/follow", json={"frame": 0, "contours": {"0": [ring]}}
     ).json()["numbers"]
     assert numbers["ejection_fraction_percent"] is None
+
+
+def write_study(folder, series_of):
+    """A short-axis cine of 2 slices of 4 frames beside a long-axis one, each file in the sub-folder that is said."""
+    pixels = np.random.default_rng(0).integers(255, size=(3, 4, 48, 64), dtype=np.uint8)
+    for number, (slice_, time) in enumerate(product(range(3), range(4))):
+        series = 30 if slice_ == 2 else series_of(slice_)
+        tags = {"SeriesNumber": series, "SeriesInstanceUID": f"1.2.{series}", "TriggerTime": 25 * time}
+        tags["SeriesDescription"] = "cine_4ch" if slice_ == 2 else "cine_sax"
+        if slice_ == 2:
+            tags["ImageOrientationPatient"] = [0, 1, 0, 0, 0, 1]
+        path = folder(series) / f"{number}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mr_image(pixels[slice_, time], ImagePositionPatient=[0, 0, 8 * slice_], **tags).save_as(path)
+    return pixels
+
+
+def test_a_folder_with_several_series_offers_its_cines(registrar, tmp_path):
+    write_study(lambda series: tmp_path / "study", lambda slice_: 20)
+    client = client_of(tmp_path, registrar, tmp_path / "results")
+    [listed] = client.get("/api/cines").json()
+    choices = client.get(f"/api/cines/{listed['id']}").json()["choices"]
+    assert [choice["name"] for choice in choices] == ["20 (cine_sax, 2 × 4)", "30 (cine_4ch, 1 × 4)"]
+    found = [client.get(f"/api/cines/{choice['id']}").json() for choice in choices]
+    assert [(cine["slices"], cine["frames"]) for cine in found] == [(2, 4), (1, 4)]
+    assert len(client.get("/api/cines").json()) == 1  # found anew, while what was chosen stays
+    long_axis = f"/api/cines/{choices[1]['id']}"
+    drawing = {"frame": 0, "contours": {"0": [circle(24, 32, 9)]}}
+    result = client.post(f"{long_axis}/follow", json=drawing).json()["result"]
+    saved = client.post(f"{long_axis}/save", json={"result": result}).json()
+    assert "study_series_30_numbers.json" in saved["files"]
+    assert client.get(f"{long_axis}/slices/0/warped", params={"result": result}).status_code == 200
+    assert client.get("/api/cines/0123456789abcdef-01234567").status_code == 404
+
+
+def test_a_study_with_a_folder_for_each_slice_is_one_cine(registrar, tmp_path):
+    write_study(lambda series: tmp_path / "a" / f"s{series}", lambda slice_: 20 + slice_)
+    write_enhanced(tmp_path / "one.dcm", np.zeros((1, 3, 48, 64), np.uint8), [(0, 0), (0, 1), (0, 2)])
+    other = tmp_path / "b"
+    other.mkdir()
+    shutil.move(tmp_path / "one.dcm", other / "IM1")
+    dataset = pydicom.dcmread(other / "IM1")
+    dataset.StudyInstanceUID = "1.2.9"
+    dataset.save_as(other / "IM1")
+    client = client_of(tmp_path, registrar, tmp_path / "results")
+    ids = {item["name"]: item["id"] for item in client.get("/api/cines").json()}
+    assert list(ids) == ["a", "a/s20", "a/s21", "a/s30", "b"]
+    choices = client.get(f"/api/cines/{ids['a']}").json()["choices"]
+    assert [choice["name"] for choice in choices] == ["20, 21 (cine_sax, 2 × 4)", "30 (cine_4ch, 1 × 4)"]
+    assert client.get(f"/api/cines/{choices[0]['id']}").json()["slices"] == 2
+    assert client.get(f"/api/cines/{ids['a/s21']}").json()["slices"] == 1
+    assert client.get(f"/api/cines/{ids['b']}").json()["frames"] == 3
+    shutil.rmtree(tmp_path / "a" / "s21")
+    assert client.get(f"/api/cines/{choices[0]['id']}").json()["slices"] == 1  # read anew
+
+
+def test_a_mask_with_several_values_needs_labels(client, cine, cines, tmp_path):
+    masks = np.zeros(cines.lumens.shape, np.uint8)
+    masks[:, 3] = 1 + 2 * cines.lumens[:, 3]
+    write_masks(tmp_path / "labels.nii.gz", masks > 0, cines.stack)
+    image = sitk.ReadImage(tmp_path / "labels.nii.gz")
+    labelled = sitk.GetImageFromArray(masks.transpose(1, 0, 2, 3), isVector=False)
+    labelled.CopyInformation(image)
+    sitk.WriteImage(labelled, tmp_path / "labels.nii.gz")
+    content, query = (tmp_path / "labels.nii.gz").read_bytes(), {"name": "labels.nii.gz", "frame": 0}
+    refused = client.post(f"{cine}/mask", params=query, content=content)
+    assert refused.status_code == 422
+    assert "which is the lumen? Labels: lumen=VALUE, or acdc, or mnms" in refused.json()["detail"]
+    read = client.post(f"{cine}/mask", params={**query, "labels": "lumen=3,rv=1"}, content=content).json()
+    assert read["frame"] == 3
+    for number, rings in read["slices"].items():
+        assert np.array_equal(enclosed(rings, masks.shape[2:]), cines.lumens[int(number), 3] > 0)
 
 
 def test_a_drawn_circle_is_the_pixels_whose_centres_it_holds(client, cine, cines):
@@ -328,9 +403,9 @@ def test_the_list_does_not_wait_for_a_cine(client, cine, monkeypatch):
     def read(path):
         reading.set()
         assert go.wait(10)
-        return read_cine_stack(path)
+        return find_series(path)
 
-    monkeypatch.setattr(viewer_cines, "read_cine_stack", read)
+    monkeypatch.setattr(viewer_cines, "find_series", read)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.get, cine)
         assert reading.wait(10)
@@ -413,7 +488,7 @@ def test_a_bug_is_no_wrong_input(client, cine, monkeypatch):
         (FileNotFoundError("cine 'a' does not exist"), 404, "cine 'a' does not exist"),
         (PermissionError(13, "Permission denied"), 422, "[Errno 13] Permission denied"),
     ):
-        monkeypatch.setattr(viewer_cines, "read_cine_stack", raises(error))
+        monkeypatch.setattr(viewer_cines, "find_series", raises(error))
         answer = client.get(cine)
         assert (answer.status_code, answer.json()["detail"]) == (status, detail)
 
