@@ -55,7 +55,7 @@ CAVEATS = {"peak_radial_strain_percent": "much less sure than circumferential"}
 @app.command()
 def register(
     moving: Annotated[Path, typer.Argument(help="Image that is warped: one slice, DICOM, NIfTI or PNG.")],
-    fixed: Annotated[Path, typer.Argument(help="Image onto which it is warped, of the same size.")],
+    fixed: Annotated[Path, typer.Argument(help="Image onto which it is warped.")],
     output_dir: OutputDir = Path(),
     formats: Annotated[
         str, typer.Option("--formats", help=f"Separated by commas: {', '.join(FORMATS)}.")

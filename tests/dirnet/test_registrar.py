@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -10,12 +11,15 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
+from dirnet.errors import InputError
 from dirnet.fields.masks import dice
 from dirnet.fields.resampling import warp
 from dirnet.files import exports
+from dirnet.files.dicom import read_deformable_registration
 from dirnet.files.images import as_image, pixels
 from dirnet.nets.networks import DIRNet
 from dirnet.registrar import Registrar
+from tests.dicom import mr_image
 from transforms.cine import scale_intensity
 from transforms.phantom import Phantom
 
@@ -93,7 +97,8 @@ def test_a_metatensor_lies_where_its_file_does(tmp_path):
 def test_warped_image_lies_on_the_fixed_one(registrar, images):
     moving, fixed = (sitk.GetImageFromArray(image[None]) for image in images)
     fixed.SetOrigin((5, 6, 7))
-    fixed.SetSpacing((1.5, 1.1, 8))
+    for image in (moving, fixed):
+        image.SetSpacing((1.5, 1.1, 8))
     found = registrar.register(moving, fixed)
     assert found.warped_image.GetOrigin() == (5, 6, 7)
     assert np.array_equal(sitk.GetArrayFromImage(found.warped_image)[0], found.warped)
@@ -159,7 +164,9 @@ def test_a_checkpoint_says_which_network_it_is_of(network, tmp_path):
 
 
 def test_wrong_input_is_named(registrar, images):
-    with pytest.raises(ValueError, match=r"moving and fixed differ in size .*moving has 48x60, fixed has 40x60"):
+    with pytest.raises(
+        ValueError, match=r"moving and fixed differ in size .*moving has 48x60 of 1 x 1 mm, fixed has 40x60"
+    ):
         registrar.register(images[0], images[1][:40])
     with pytest.raises(ValueError, match=r"fixed: expected one slice \(H, W\), found an array of \(2, 48, 60\)"):
         registrar.register(images[0], images)
@@ -243,3 +250,73 @@ def test_results_are_compared_by_identity(registrar, images):
     assert found == found
     assert found != registrar.register(*images)
     assert len({found, found}) == 1
+
+
+def slice_at(path, size, spacing, origin):
+    """A DICOM file whose intensities grow with the place: 1000 + 3 x + 2 y, in mm."""
+    y, x = (np.arange(n) * mm + start for n, mm, start in zip(size, spacing, origin[1::-1], strict=True))
+    pixels = np.rint(1000 + 3 * x + 2 * y[:, None]).astype(np.uint16)
+    mr_image(pixels, PixelSpacing=list(spacing), ImagePositionPatient=list(origin)).save_as(path)
+    return path
+
+
+@pytest.fixture
+def shifting():
+    """Displaces all by 2 px down and 1 px to the left."""
+    network = DIRNet(poolings=3)
+    torch.nn.init.zeros_(network.regressor[-1].weight)
+    network.regressor[-1].bias.data[:] = torch.tensor([2.0, -1.0])
+    return Registrar(network.eval(), "cpu")
+
+
+def test_another_size_and_spacing_is_resampled_by_its_place(shifting, tmp_path, caplog):
+    fixed = slice_at(tmp_path / "fixed.dcm", (48, 64), (1.5, 1.25), (-40, -36, 0))
+    moving = slice_at(tmp_path / "moving.dcm", (120, 150), (0.8, 0.7), (-50, -45, 1))
+    found = shifting.register(moving, fixed)
+    assert "moving.dcm) has 120x150 of 0.8 x 0.7 mm" in caplog.text
+    assert "resampled onto the fixed image's grid" in caplog.text
+
+    inside = (slice(16, 30), slice(20, 44))  # where the spline has not faded
+    assert np.allclose(found.ddf[0][inside], 2, atol=1e-3)
+    assert np.allclose(found.ddf[1][inside], -1, atol=1e-3)
+    rows, columns = np.indices((48, 64))
+    shifted = 1000 + 3 * (-40 + 1.25 * (columns - 1)) + 2 * (-36 + 1.5 * (rows + 2))
+    assert np.abs(found.warped - shifted)[inside].max() < 0.6  # intensities are rounded
+
+    found.save(tmp_path, "a", ["itk", "nifti", "dicom"])
+    place, there = (0.0, 0.0, 0.0), (-1.25, 3.0, 0.0)
+    field = sitk.ReadImage(str(tmp_path / "a_ddf.nii.gz"), sitk.sitkVectorFloat64)
+    transforms = [
+        sitk.ReadTransform(str(tmp_path / "a_transform.h5")),
+        sitk.DisplacementFieldTransform(read_deformable_registration(tmp_path / "a_registration.dcm")),
+        sitk.DisplacementFieldTransform(field),
+    ]
+    for transform in transforms:
+        assert transform.TransformPoint(place) == pytest.approx(there, abs=1e-3)
+    again = sitk.Resample(as_image(moving), as_image(fixed), transforms[0], sitk.sitkLinear)
+    assert np.allclose(pixels(again)[inside], found.warped[inside], atol=1e-2)
+    assert np.abs(pixels(as_image(tmp_path / "a_warped.dcm")) - shifted)[inside].max() < 1.1
+
+    y, x = np.indices((120, 150)) * np.array([0.8, 0.7])[:, None, None] + np.array([-45, -50])[:, None, None]
+    disc = np.hypot(x, y) < 12
+    expected = np.hypot(1.25 * (columns - 1) - 40, 1.5 * (rows + 2) - 36) < 12
+    assert (found.warp_mask(disc) != expected).sum() < 0.04 * expected.sum()
+
+
+def test_what_cannot_be_resampled_is_refused(shifting, tmp_path):
+    fixed = slice_at(tmp_path / "fixed.dcm", (48, 64), (1.5, 1.25), (-40, -36, 0))
+
+    def refused(moving, message):
+        with pytest.raises(InputError, match=message):
+            shifting.register(moving, fixed)
+
+    away = slice_at(tmp_path / "away.dcm", (48, 64), (1, 1), (-40, -36, 9))
+    refused(away, r"away\.dcm\) has 48x64 of 1 x 1 mm, .*their planes lie 9\.0 mm apart")
+    beside = slice_at(tmp_path / "beside.dcm", (48, 64), (1, 1), (20, -36, 0))
+    refused(beside, r"beside\.dcm\) covers \d+ % of .*fixed\.dcm\) alone")
+    refused(np.zeros((40, 64), np.float32), r"moving has 40x64 .*both need one")
+    flat = sitk.GetImageFromArray(np.random.default_rng(0).random((48, 64)))
+    flat.SetSpacing((2, 2))
+    refused(flat, r"moving has 48x64 of 2 x 2 mm.*both need one")
+    nib.save(nib.Nifti1Image(np.ones((48, 64, 1), np.float32), np.diag([2.0, 2, 8, 1])), tmp_path / "nowhere.nii")
+    refused(tmp_path / "nowhere.nii", r"nowhere\.nii\) has 64x48 .*both need one")

@@ -18,7 +18,9 @@ from .errors import InputError
 from .fields.displacement import Displacement
 from .fields.jacobian import folded_percent
 from .fields.resampling import warp
-from .files.images import Image2D, as_array, as_image, pixels
+from .files.images import Image2D, as_array, as_image, has_place, pixels
+from .files.itk import displacement_transform
+from .files.regrid import grids_differ, onto_grid, resample
 from .models import weights_file
 from .nets.adapters import check_registers
 from .nets.inference import bfloat16_pays, default_device, for_inference, predict_displacement
@@ -100,19 +102,23 @@ class Registrar:
     def register(self, moving: Image2D, fixed: Image2D) -> Registration:
         """Register one slice with another; see :func:`dirnet.files.images.as_image` for what may be given.
 
-        An image without a place in space, such as an array or a PNG, is taken to lie where the other does.
+        An image without a place in space, such as an array or a PNG, is taken to lie where the other does. Where the
+        two differ in size or pixel spacing, moving is resampled onto the grid of fixed by their places in space.
 
         Raises:
             FileNotFoundError: when there is no such file.
-            InputError: when one is no single slice, the two differ in size, or their rows run in different directions.
+            InputError: when one is no single slice, their rows run in different directions, or the two differ in size
+                or spacing and do not lie in one plane, both known: see :func:`dirnet.files.regrid.onto_grid`.
         """
         given = {"moving": moving, "fixed": fixed}
         images = {name: as_image(image, name) for name, image in given.items()}
+        original = None
+        if grids_differ(images["moving"], images["fixed"]):
+            placed = all(has_place(given[name], image) for name, image in images.items())
+            files = [name if _file(image) is None else f"{name} ({image})" for name, image in given.items()]
+            original = images["moving"]
+            images["moving"] = onto_grid(original, images["fixed"], placed, files)
         arrays = {name: pixels(image) for name, image in images.items()}
-        if arrays["moving"].shape != arrays["fixed"].shape:
-            files = {name: f" ({file})" if (file := _file(image)) else "" for name, image in given.items()}
-            sizes = ", ".join(f"{name}{files[name]} has {a.shape[0]}x{a.shape[1]}" for name, a in arrays.items())
-            raise InputError(f"moving and fixed differ in size (rows x columns): {sizes}")
         images = _placed_alike(images)
         if _axes_differ(*images.values()):
             raise InputError(
@@ -121,11 +127,15 @@ class Registrar:
             )
         pair = torch.stack([torch.from_numpy(scale_intensity(array)) for array in arrays.values()])[None]
         displacement = self.displacement(pair)
-        warped = warp(torch.from_numpy(arrays["moving"])[None, None], displacement.ddf)
+        if original is None:
+            warped = warp(torch.from_numpy(arrays["moving"])[None, None], displacement.ddf)[0, 0].numpy()
+        else:  # once, from its own pixels
+            there = displacement_transform(displacement.ddf[0], images["fixed"])
+            warped = pixels(resample(original, images["fixed"], there))
         before, after, folded = _scores(pair, displacement.ddf)
         return Registration(
             **images,
-            warped=warped[0, 0].numpy(),
+            warped=warped,
             ddf=displacement.ddf[0].numpy(),
             parts=displacement.parts,
             folded_percent=folded.item(),
@@ -133,6 +143,7 @@ class Registrar:
             ncc_after=after.item(),
             moving_file=_file(moving),
             fixed_file=_file(fixed),
+            resampled_from=original,
         )
 
     def propagate(

@@ -17,6 +17,7 @@ from .errors import InputError
 from .fields.displacement import BSplinePart
 from .fields.resampling import warp
 from .files.images import Image2D, as_image, pixels
+from .files.regrid import resample
 
 __all__ = ["Propagation", "Registration", "as_mask", "warp_mask"]
 
@@ -26,7 +27,7 @@ class Registration:
     """How one slice lies on another.
 
     Attributes:
-        moving, fixed: as they were given, with their geometry.
+        moving, fixed: as they were given, with their geometry; moving on the grid of fixed where it was resampled.
         warped: the moving image with its own intensities on the fixed image's grid, (H, W) float32, resampled once,
             linearly; beyond the moving image its border repeats.
         ddf: displacement field (2, H, W) in pixels, (row, column): ``warped(x) = moving(x + ddf(x))``.
@@ -34,6 +35,7 @@ class Registration:
         folded_percent: pixels where the field folds, 0 to 100.
         ncc_before, ncc_after: normalised cross-correlation of moving and of warped with fixed.
         moving_file, fixed_file: from which they were read; None for images that were not.
+        resampled_from: the moving image as it was given, where it had another size or spacing than fixed; else None.
     """
 
     moving: sitk.Image
@@ -46,6 +48,7 @@ class Registration:
     ncc_after: float
     moving_file: Path | None
     fixed_file: Path | None
+    resampled_from: sitk.Image | None = None
 
     def warp_mask(self, mask: Image2D) -> np.ndarray:
         """A mask drawn on the moving image on the fixed image's grid, bool (H, W): warped linearly, cut at 0.5.
@@ -53,7 +56,13 @@ class Registration:
         Raises:
             ValueError: when it is of another size, or has more than one value but 0.
         """
-        return warp_mask(as_mask(mask, self.ddf.shape[1:], self.moving), torch.from_numpy(self.ddf)[None])[0]
+        drawn_on = self.moving if self.resampled_from is None else self.resampled_from
+        drawn = as_mask(mask, drawn_on.GetSize()[1::-1], drawn_on)
+        if self.resampled_from is not None:
+            image = sitk.GetImageFromArray(drawn[None].astype(np.float32))
+            image.CopyInformation(drawn_on)
+            drawn = pixels(resample(image, self.fixed, sitk.Transform())) > 0.5
+        return warp_mask(drawn, torch.from_numpy(self.ddf)[None])[0]
 
     @property
     def warped_image(self) -> sitk.Image:

@@ -88,12 +88,13 @@ def _numpy(registration: Registration, path: Path) -> None:
 
 def _dicom(registration: Registration, warped: Path, field: Path) -> None:
     files: Any = registration.fixed_file, registration.moving_file  # both there, as _check_dicom has seen to
+    moving = None if registration.resampled_from is None else registration.moving
     objects = (
-        (write_deformable_registration, field, registration.ddf),
-        (write_derived_series, warped, registration.warped),
+        (write_deformable_registration, field, registration.ddf, *files, moving),
+        (write_derived_series, warped, registration.warped, *files),
     )
-    for write, path, content in objects:
-        write(path, content, *files)  # the same line for both: Python shows a warning once a line
+    for write, *arguments in objects:
+        write(*arguments)  # the same line for both: Python shows a warning once a line
 
 
 def _picture(registration: Registration, path: Path) -> None:

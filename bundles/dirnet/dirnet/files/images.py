@@ -11,12 +11,13 @@ import SimpleITK as sitk
 from torch import Tensor
 
 from transforms.grids import LONGEST_PIXEL, check_place
+from transforms.nifti_files import is_nifti, read_nifti
 from transforms.pair_files import read_slice
 from transforms.values import check_finite
 
 from ..errors import InputError
 
-__all__ = ["Image2D", "as_array", "as_image", "pixels"]
+__all__ = ["Image2D", "as_array", "as_image", "has_place", "pixels"]
 
 Image2D = np.ndarray | Tensor | sitk.Image | nib.spatialimages.SpatialImage | str | Path
 
@@ -64,6 +65,13 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name}: expected one slice (H, W), found an array of {np.shape(image)}")
     return sitk.GetImageFromArray(array) if affine is None else _placed(array, affine, name)
+
+
+def has_place(given: Image2D, image: sitk.Image) -> bool:
+    """Whether what was given says where it lies in the patient; ``image`` is what :func:`as_image` made of it."""
+    if isinstance(given, str | Path) and is_nifti(given):
+        return read_nifti(Path(given)).placed
+    return image.GetDimension() == 3
 
 
 def as_array(values: Any, name: str) -> np.ndarray:

@@ -48,7 +48,11 @@ IDENTITY = np.eye(4).ravel().tolist()
 
 @config.disable_value_validation()  # its warnings quote the values, which may be a patient's
 def write_deformable_registration(
-    path: str | Path, ddf: Tensor | np.ndarray, fixed_file: str | Path, moving_file: str | Path
+    path: str | Path,
+    ddf: Tensor | np.ndarray,
+    fixed_file: str | Path,
+    moving_file: str | Path,
+    moving: sitk.Image | None = None,
 ) -> None:
     """Write one DDF as a Deformable Spatial Registration of the moving image into the fixed one's coordinates.
 
@@ -61,6 +65,7 @@ def write_deformable_registration(
         path: where to write.
         ddf: (2, H, W) in pixels, (row, column), pull-back; no batch axis.
         fixed_file, moving_file: DICOM files of the two images; each by its own geometry.
+        moving: whose pixels the DDF leads to, where they are not those of ``moving_file``: what it was resampled to.
 
     Raises:
         FileNotFoundError: when a source does not exist.
@@ -68,8 +73,9 @@ def write_deformable_registration(
             DDF does not fit the fixed image, or is not finite.
     """
     needs = [*GEOMETRY, "FrameOfReferenceUID"]
-    fixed, moving = read_header(fixed_file, needs), read_header(moving_file, needs)
-    field = displacement_image(ddf, *(slice_grid(header, str(header.filename)) for header in (fixed, moving)))
+    fixed, source = read_header(fixed_file, needs), read_header(moving_file, needs)
+    grids = [slice_grid(header, str(header.filename)) for header in (fixed, source)]
+    field = displacement_image(ddf, grids[0], grids[1] if moving is None else moving)
     vectors = sitk.GetArrayFromImage(field).astype("<f4")
     if not np.isfinite(vectors).all():
         raise InputError("the displacement field holds values that are not finite")
@@ -86,12 +92,12 @@ def write_deformable_registration(
     new.ContentDescription = "Displacement field of the moving image onto the fixed image"
     new.ContentCreatorName = ""
     same = _registered(fixed, code("125021", "Frame of Reference Identity"))
-    deformed = _registered(moving, code("125024", "Image Content-based Alignment"))
+    deformed = _registered(source, code("125024", "Image Content-based Alignment"))
     deformed.DeformableRegistrationGridSequence = [_grid_item(fixed, field, vectors)]
     new.DeformableRegistrationSequence = [same, deformed]
-    refer(new, [fixed, moving])
+    refer(new, [fixed, source])
     fill_empty(new)
-    warn_of_malformed([fixed, moving])
+    warn_of_malformed([fixed, source])
     write_objects([new], [Path(path)])
 
 
