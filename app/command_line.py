@@ -147,11 +147,15 @@ def propagate(
     keep_freed_memory()
     followed = follow.follow(Registrar.load(weights, refinement=refine), stack, *drawing)
     written = follow.save(followed, output_dir, name, force)
-    for number, value in followed.numbers.items():
+    numbers = followed.numbers
+    warnings = numbers.pop("warnings")
+    for number, value in numbers.items():
         caveat = f" ({CAVEATS[number]})" if number in CAVEATS and value is not None else ""
         typer.echo(f"{number.replace('_', ' ')}: {_said(value)}{caveat}")
     for path in written:
         typer.echo(f"written: {path}")
+    for warning in warnings:  # last, where they are read
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def _said(value: object) -> str:

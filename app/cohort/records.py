@@ -52,7 +52,8 @@ COLUMNS = {
     "peak_circumferential_strain_percent": pa.float64(),
     "peak_radial_strain_percent": pa.float64(),
     "lowest_estimated_dice": pa.float64(),
-    "slices_to_look_at": pa.string(),
+    "slices_to_look_at": pa.list_(pa.int64()),
+    "warnings": pa.list_(pa.string()),  # of the followed contour, for a reader
     "folded_percent": pa.float64(),  # of a cine: the most on any frame
     "ncc_before": pa.float64(),  # of a cine: the mean over its frames
     "ncc_after": pa.float64(),

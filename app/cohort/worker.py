@@ -98,7 +98,6 @@ class Worker:
             values = [getattr(result, name)[others] for result in followed.slices.values()]
             row[name] = round(float(np.mean(values)), 6)
         row |= followed.numbers
-        row["slices_to_look_at"] = ", ".join(map(str, row["slices_to_look_at"]))
         row["pairs"] = len(followed.slices) * int(others.sum())
 
     def _register(self, study: Study, aside: Path, row: Row) -> None:

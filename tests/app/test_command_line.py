@@ -105,6 +105,8 @@ def test_a_contour_is_followed_and_measured(data, tmp_path):
     assert overlap.min() > 0.75
     assert overlap.mean() > 0.9
     numbers = json.loads((tmp_path / f"{series.name}_numbers.json").read_text())
+    said = [line for line in printed.splitlines() if line.startswith("warning: ")]
+    assert said == [f"warning: {warning}" for warning in numbers["warnings"]]
     radial = numbers["peak_radial_strain_percent"]
     assert f"peak radial strain percent: {radial} (much less sure than circumferential)\n" in printed
     true_volume = lumens.sum((0, 2, 3))

@@ -39,6 +39,11 @@ export class Panel {
       texts.extent = extent(result, numbers.slices_drawn, numbers.slices);
     }
     for (const [id, text] of Object.entries(texts)) element(id).textContent = text;
+    element("warnings").replaceChildren(...(numbers?.warnings ?? []).map((text) => {
+      const item = document.createElement("li");
+      item.textContent = text;
+      return item;
+    }));
     const [volume] = document.getElementsByName("curve");
     volume.disabled = Boolean(result && !result.volume);
     if (volume.disabled) document.getElementsByName("curve")[1].checked = true;

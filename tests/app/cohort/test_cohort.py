@@ -112,7 +112,9 @@ def test_the_table_of_results_is_what_follow_gives(run, table):
         frame = study.inputs["frame"]
         followed = follow.follow(registrar, cine, read_drawn(study.path("mask"), cine, frame), frame)
         assert set(followed.numbers) <= set(records.COLUMNS)
-        for name, value in followed.numbers.items():
+        numbers = followed.numbers
+        assert row["warnings"].tolist() == numbers.pop("warnings")
+        for name, value in numbers.items():
             assert row[name] == pytest.approx(value, abs=0.02), name  # a thread more may round otherwise
         assert row["pairs"] == 2 * 19
         assert row["ncc_before"] < row["ncc_after"] < 1

@@ -10,6 +10,7 @@ import threading
 import time
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import uvicorn
@@ -370,3 +371,41 @@ def test_what_is_asked_of_one_cine_does_not_reach_another(reader, mask):
     assert second.url == first.url
     assert second.post_data_json == {**first.post_data_json, "overwrite": True}
     assert reader.status() == "Saved in there: it"
+
+
+def test_a_study_offers_its_cines_and_doubts_are_shown(page, cines, registrar, tmp_path):
+    shutil.copytree(cines.series, tmp_path / "study" / "one")
+    for file in sorted(cines.series.iterdir()):
+        dataset = pydicom.dcmread(file)
+        dataset.SeriesInstanceUID, dataset.SeriesNumber = "1.2.3.77", 77
+        dataset.save_as(tmp_path / "study" / "one" / f"again_{file.name}")
+    access = Access()
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(tmp_path, registrar, tmp_path / "out", access), log_level="warning")
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        page.goto(f"http://127.0.0.1:{listening.getsockname()[1]}/?token={access.token}")
+        page.click("#cines li button")
+        page.locator("#status:has-text('holds 2 cines: choose one')").wait_for()
+        page.click("#cines li li:has-text('77') button")
+        page.locator("#status:has-text('2 slices, 10 frames')").wait_for()
+        reader = Reader(page, cines.lumens.shape[2:])
+        labels = np.where(cines.lumens > 0, 3, 1).astype(np.uint8)
+        labels[:, [t for t in range(labels.shape[1]) if t != cines.ed]] = 0
+        image = sitk.GetImageFromArray(labels.transpose(1, 0, 2, 3), isVector=False)
+        write_masks(tmp_path / "labels.nii.gz", labels > 0, cines.stack)
+        image.CopyInformation(sitk.ReadImage(tmp_path / "labels.nii.gz"))
+        sitk.WriteImage(image, tmp_path / "labels.nii.gz")
+        page.set_input_files("#mask", tmp_path / "labels.nii.gz")
+        page.locator("#status:has-text('which is the lumen? Labels:')").wait_for()
+        page.fill("#labels", "acdc")
+        page.set_input_files("#mask", tmp_path / "labels.nii.gz")
+        page.locator("#status:has-text('drawn on 2 of 2 slices')").wait_for()
+        page.click("#propagate")
+        page.locator("#status:has-text('Followed through 10 frames')").wait_for()
+        assert "drawn on 2 of 2 slices alone" in page.locator("#warnings").inner_text()
+        assert reader.frame() == cines.ed
+        server.should_exit = True
+        thread.join(10)

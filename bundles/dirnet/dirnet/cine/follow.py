@@ -39,6 +39,7 @@ from . import (
     strain_curves,
     ventricular_function,
 )
+from .plausibility import warnings_of
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class Followed:
         estimates = {number: result.estimated_dice for number, result in self.slices.items()}
         numbers["lowest_estimated_dice"] = _number(min(float(estimate.min()) for estimate in estimates.values()))
         numbers["slices_to_look_at"] = [n for n, estimate in estimates.items() if estimate.min() < DOUBTFUL]
+        numbers["warnings"] = warnings_of(self)
         return numbers
 
     @property

@@ -1,0 +1,88 @@
+"""What makes a followed contour doubtful, in sentences that a reader sees before the numbers are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..trust import DOUBTFUL
+
+if TYPE_CHECKING:
+    from .follow import Followed
+
+__all__ = ["warnings_of"]
+
+MOST_FOLDED = 0.1  # % of an image's pixels
+STRAINS = {"circumferential": (-45.0, 10.0), "radial": (-30.0, 150.0)}  # %, of hearts, ill ones too
+# Area at end-diastole. Of 44 patients of the Sunnybrook data, drawn from base to apex by an expert, one is above the
+# first and one below the second.
+APEX_AREA = 0.6  # of the smaller end slice, as a part of the largest
+BASE_GROWTH = 0.8  # of the larger end slice's neighbour, as a part of that slice's
+
+
+def warnings_of(followed: Followed) -> list[str]:
+    """What is doubtful in a cine's followed contours; empty where nothing is.
+
+    Folds above 0.1 %, contours that touch the image's border or probably fit badly, strain outside what hearts do;
+    slices that were not drawn on between others, lie unequally far apart, or probably do not reach base or apex.
+    """
+    return [*_of_fields(followed), *_of_contours(followed), *_of_strain(followed), *_of_extent(followed)]
+
+
+def _of_fields(followed: Followed) -> Iterator[str]:
+    folded = {number: float(result.folded_percent.max()) for number, result in followed.slices.items()}
+    many = [number for number, percent in folded.items() if percent > MOST_FOLDED]
+    if many:
+        worst = max(folded.values())
+        yield f"{_slices(many)}: the field folds, up to {worst:.2f} % of the pixels (above {MOST_FOLDED} %)"
+
+
+def _of_contours(followed: Followed) -> Iterator[str]:
+    masks = followed.masks
+    border = np.concatenate([masks[..., [0, -1], :], masks[..., :, [0, -1]].swapaxes(2, 3)], axis=3)
+    if border.any():
+        slices = np.flatnonzero(border.any(axis=(1, 2, 3))).tolist()
+        yield f"{_slices(slices)}: the contour touches the image's border; what lies beyond is not counted"
+    doubtful = [number for number, result in followed.slices.items() if result.estimated_dice.min() < DOUBTFUL]
+    if doubtful:
+        yield f"{_slices(doubtful)}: the contour probably fits badly (estimated Dice below {DOUBTFUL})"
+
+
+def _of_strain(followed: Followed) -> Iterator[str]:
+    curves: Mapping[str, np.ndarray] = followed.strain_curves
+    for name, (low, high) in STRAINS.items():
+        known = curves[name][np.isfinite(curves[name])]
+        out = known[(known < low) | (known > high)]
+        if len(out):
+            peak = out[np.argmax(np.abs(out))]
+            yield f"{name} strain of {peak:.0f} %: no heart does so ({low:.0f} to {high:.0f} %)"
+
+
+def _of_extent(followed: Followed) -> Iterator[str]:
+    drawn, count = sorted(followed.slices), len(followed.masks)
+    if len(drawn) < 3:
+        if count > 1:
+            yield f"drawn on {len(drawn)} of {count} slices alone: volumes are of these, not of the ventricle"
+        return
+    left_out = sorted({*range(drawn[0], drawn[-1])} - {*drawn})
+    if left_out:
+        yield f"{_slices(left_out)}: not drawn on, between others that are; the volumes bridge them"
+    positions = followed.cine.positions
+    if positions is not None and not followed.cine.even:
+        gaps = np.diff(positions)
+        yield f"slices lie {gaps.min():.1f} to {gaps.max():.1f} mm apart; the volumes bridge what is between"
+    ed = followed.frame if followed.function.ed is None else followed.function.ed
+    areas = followed.areas[drawn, ed]
+    areas = areas[::-1] if areas[0] > areas[-1] else areas  # from apex to base
+    if areas[0] > APEX_AREA * areas.max():
+        part = 100 * areas[0] / areas.max()
+        yield f"the apex is probably not reached: the smaller end slice has {part:.0f} % of the largest one's area"
+    if areas[-2] < BASE_GROWTH * areas[-1]:
+        part = 100 * areas[-1] / areas[-2]
+        yield f"the base is probably not reached: the larger end slice has {part:.0f} % of its neighbour's area"
+
+
+def _slices(numbers: Sequence[int]) -> str:
+    return f"slice{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
