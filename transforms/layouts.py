@@ -21,7 +21,6 @@ from . import scd
 from .cine_files import CineStack, read_cine_stack
 from .datalists import fold_of
 from .dicom import is_dicom
-from .dicom_series import choose_series, find_series
 from .drawings import NothingDrawnError, read_structures
 from .errors import InputError
 from .nifti_files import is_nifti, read_nifti
@@ -309,10 +308,9 @@ def _files(path: Path, cine: CineStack) -> list[tuple[list[str], int | None]]:
     """Of each slice its files by time, and which slice of the file it is, where that holds several."""
     if not path.is_dir():
         return [([str(path)], number) for number in range(len(cine.images))]
-    if cine.files:
+    if not cine.frame_numbers:
         return [([str(file) for file in files], None) for files in cine.files]
-    slices = choose_series(path, find_series(path)).slices
-    files = [sorted({str(frame.path) for frame in frames}) for frames in slices]
+    files = [sorted(set(map(str, frames))) for frames in cine.files]
     if any(len(each) > 1 for each in files):
         raise InputError(f"{path}: expected all frames of a slice in one DICOM file, or a file each")
     alone = len({each[0] for each in files}) == len(files)
