@@ -320,3 +320,5 @@ def test_what_cannot_be_resampled_is_refused(shifting, tmp_path):
     refused(flat, r"moving has 48x64 of 2 x 2 mm.*both need one")
     nib.save(nib.Nifti1Image(np.ones((48, 64, 1), np.float32), np.diag([2.0, 2, 8, 1])), tmp_path / "nowhere.nii")
     refused(tmp_path / "nowhere.nii", r"nowhere\.nii\) has 64x48 .*both need one")
+    sitk.WriteImage(flat, tmp_path / "flat.nii")
+    refused(tmp_path / "flat.nii", r"flat\.nii\) has 48x64 of 2 x 2 mm.*both need one")

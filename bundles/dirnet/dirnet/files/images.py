@@ -69,7 +69,7 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
 
 def has_place(given: Image2D, image: sitk.Image) -> bool:
     """Whether what was given says where it lies in the patient; ``image`` is what :func:`as_image` made of it."""
-    if isinstance(given, str | Path) and is_nifti(given):
+    if image.GetDimension() == 3 and isinstance(given, str | Path) and is_nifti(given):
         return read_nifti(Path(given)).placed
     return image.GetDimension() == 3
 
