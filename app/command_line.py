@@ -101,7 +101,7 @@ def register(
 def propagate(
     cine: Annotated[Path, typer.Argument(help="Folder of DICOM files, or NIfTI (x, y[, slice], time).")],
     mask: Annotated[
-        Path, typer.Argument(help="The lumen drawn on one frame: NIfTI, DICOM SEG; of one slice, PNG too.")
+        Path, typer.Argument(help="The lumen drawn on one frame: NIfTI, DICOM SEG or RTSTRUCT; of one slice, PNG too.")
     ],
     frame: Annotated[
         int | None, typer.Option("--frame", help="On which it was drawn, from 0; by default the only one drawn on.")

@@ -157,6 +157,40 @@ def write_segmentation_by_highdicom(path, images, pixels, kind="BINARY", names=(
     return path
 
 
+def write_structure_set_by_hand(path, regions, frame_of_reference="1.2.3.5"):
+    """A DICOM RT Structure Set as another program writes it: by ROI's name its contours, each of a kind, points (N, 3)
+    in mm and a file that it refers to, or None."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = uid.RTStructureSetStorage, uid.generate_uid()
+    meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian
+    new = FileDataset("", {}, file_meta=meta, preamble=bytes(128), is_implicit_VR=True, is_little_endian=True)
+    new.SOPClassUID, new.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    new.Modality = "RTSTRUCT"
+    for name in ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence"):
+        setattr(new, name, [])
+    for number, (name, contours) in enumerate(regions.items(), 1):
+        region, drawn, observation = (pydicom.Dataset() for _ in range(3))
+        region.ROINumber = drawn.ReferencedROINumber = observation.ReferencedROINumber = number
+        region.ROIName, region.ReferencedFrameOfReferenceUID = name, frame_of_reference
+        observation.ObservationNumber = number
+        drawn.ContourSequence = []
+        for kind, points, file in contours:
+            item = pydicom.Dataset()
+            if file is not None:
+                header = pydicom.dcmread(file, stop_before_pixels=True)
+                item.ContourImageSequence = [pydicom.Dataset()]
+                item.ContourImageSequence[0].ReferencedSOPClassUID = header.SOPClassUID
+                item.ContourImageSequence[0].ReferencedSOPInstanceUID = header.SOPInstanceUID
+            item.ContourGeometricType, item.NumberOfContourPoints = kind, len(points)
+            item.ContourData = [f"{value:.4f}" for value in np.ravel(points)]
+            drawn.ContourSequence.append(item)
+        new.StructureSetROISequence.append(region)
+        new.ROIContourSequence.append(drawn)
+        new.RTROIObservationsSequence.append(observation)
+    new.save_as(path)
+    return path
+
+
 def edit(source, target, **changes):
     """A copy of a DICOM file with elements changed, or removed where None."""
     with config.disable_value_validation():
@@ -186,5 +220,8 @@ def validator_errors(path):
         pytest.skip("no dciodvfy on this machine (Debian: apt install dicom3tools)")
     done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
     lines = (done.stdout + done.stderr).splitlines()
-    assert any(line.startswith(("MRImage", "DeformableSpatialRegistration", "Segmentation")) for line in lines)
+    assert any(
+        line.startswith(("MRImage", "DeformableSpatialRegistration", "Segmentation", "RTStructureSet"))
+        for line in lines
+    )
     return [line for line in lines if line.startswith("Error")]

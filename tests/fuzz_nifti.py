@@ -1,4 +1,5 @@
-"""More inputs for :mod:`tests.fuzz`: NIfTI, NRRD, MetaImage, DICOM Segmentations, datalists, and arrays in Python.
+"""More inputs for :mod:`tests.fuzz`: NIfTI, NRRD, MetaImage, DICOM Segmentations and RT Structure Sets, datalists, and
+arrays in Python.
 
 ``python -m tests.fuzz_nifti --number 10000`` damages these alone.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import gzip
+import io
 import json
 import tempfile
 from collections.abc import Callable, Iterable
@@ -16,11 +18,13 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
+from pydicom import config
 
-from dirnet.files.dicom import write_segmentation
+from dirnet.files.dicom import write_segmentation, write_structure_set
 from dirnet.files.images import as_array, as_image
 from dirnet.files.nifti import read_displacement
 from tests import fuzz
@@ -215,6 +219,34 @@ def _write_seg(folder: Path) -> Path:
     return folder / "seg.dcm"
 
 
+def _write_structure_set(folder: Path) -> Path:
+    masks = np.zeros(_series().images.shape, bool)
+    masks[:, 1, 8:16, 10:20] = True
+    write_structure_set(folder / "rtstruct.dcm", masks, _series().files)
+    return folder / "rtstruct.dcm"
+
+
+def change_contours(content: bytes, rng: np.random.Generator) -> bytes:
+    """An element of an ROI or a contour is absent, or holds what no valid file has."""
+    with config.disable_value_validation():
+        dataset = pydicom.dcmread(io.BytesIO(content))
+        [region], [drawn] = dataset.StructureSetROISequence, dataset.ROIContourSequence
+        item = [region, drawn, drawn.ContourSequence[0]][rng.integers(3)]
+        element = list(item)[rng.integers(len(item))]
+        if element.VR == "SQ" or rng.random() < 0.2:
+            del item[element.tag]
+        else:
+            values = [text.encode() for text in (*fuzz.TEXTS, "POINT", "1\\2\\3")]
+            if element.keyword == "ContourData" and rng.random() < 0.5:
+                texts = list(map(str, element.value))
+                texts[rng.integers(len(texts))] = str(rng.choice(fuzz.TEXTS))
+                values = ["\\".join(texts).encode()]
+            item[element.tag] = fuzz._raw(element.tag, element.VR, values[rng.integers(len(values))])
+        out = io.BytesIO()
+        dataset.save_as(out)
+    return out.getvalue()
+
+
 def _write_datalist(folder: Path) -> Path:
     files = {name: str(_folder() / f"{name}.nii") for name in ("slice", "mask")}
     record = {"patient": "A", "slice": 0, "frames": [files["slice"]], "ed": 0, "es": 2, "spacing": [1.2, 1.5]}
@@ -339,6 +371,11 @@ KINDS = {
     "a.mha": Kind(_write_itk("a.mha", False), lambda path: _arrays(read_slice(path)), TEXT),
     "b.mha": Kind(_write_itk("b.mha", True), lambda path: _arrays(read_slice(path)), TEXT),
     "seg.dcm": Kind(_write_seg, lambda path: [read_masks(path, _series())], fuzz.DICOM),
+    "rtstruct.dcm": Kind(
+        _write_structure_set,
+        lambda path: [read_masks(path, _series())],
+        (flip, truncate, splice, fuzz.change_dicom, change_contours, change_contours, change_contours),
+    ),
     "datalist": Kind(_write_datalist, _read_datalist, (flip, truncate, splice, change_json, change_json, change_json)),
     "pairs": Kind(_write_pairs, _read_pairs, (flip, truncate, splice, change_json, change_json)),
     "object": Kind(_write_seed, _read_object, (change_seed,)),

@@ -1,4 +1,4 @@
-"""What is drawn on a cine: masks from NIfTI, NRRD, DICOM Segmentations, pictures and contours, by slice and frame."""
+"""What is drawn on a cine: masks from NIfTI, NRRD, DICOM Segmentations and RT Structure Sets, pictures and contours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from .itk_files import is_itk
 from .nifti_files import is_nifti
 from .paths import check_file
 from .segmentation_files import is_segmentation, read_segmentation
-from .structures import Labels, from_labels, from_segments
+from .structure_set_files import is_structure_set, read_structure_set
+from .structures import Labels, from_labels, from_segments, parse_labels
 from .values import check_finite
 from .volumes import read_volumes
 
@@ -85,8 +86,8 @@ def read_structures(path: str | Path, cine: CineStack, labels: Labels = None) ->
 
     Args:
         path: a label image in NIfTI, NRRD (.seg.nrrd too) or MetaImage: (x, y), (x, y, slice), (x, y, slice, time),
-            or for a cine of one slice (x, y, time); a DICOM Segmentation; or, for a cine of one slice, a picture or
-            SCD's contour text.
+            or for a cine of one slice (x, y, time); a DICOM Segmentation or RT Structure Set; or, for a cine of one
+            slice, a picture or SCD's contour text.
         cine: on which it was drawn.
         labels: values by structure, of a file with several; see :func:`transforms.structures.parse_labels`. Without
             it a file has one value, the lumen.
@@ -99,7 +100,7 @@ def read_structures(path: str | Path, cine: CineStack, labels: Labels = None) ->
         InputError: when it cannot be read, does not fit the cine or holds several values without ``labels``;
             NothingDrawnError when it holds none.
     """
-    path = Path(path)
+    path, known = Path(path), parse_labels(labels)
     check_file(path)
     slices, _, height, width = cine.images.shape
     if is_nifti(path) or is_itk(path):
@@ -108,12 +109,16 @@ def read_structures(path: str | Path, cine: CineStack, labels: Labels = None) ->
     elif is_segmentation(path):
         segments, names = read_segmentation(path, cine)
         structures = from_segments(segments, labels, path, names) if segments else {}
+    elif is_structure_set(path):
+        segments, names = read_structure_set(path, cine, None if known is None else known.values())
+        structures = from_segments(segments, labels, path, names) if segments else {}
     elif slices == 1:
         image = read_labels(path, (height, width), cine.grids[0] if cine.placed else None)
         structures = from_labels(image[None, None], labels, path) if image.any() else {}
     else:
         raise InputError(
-            f"{path}: a cine of {slices} slices takes a NIfTI file or a DICOM Segmentation of what is drawn on them"
+            f"{path}: a cine of {slices} slices takes a NIfTI file, a DICOM Segmentation or an RT Structure Set of "
+            "what is drawn on them"
         )
     if not structures:
         raise NothingDrawnError(f"{path}: nothing is drawn where the cine's slices lie")

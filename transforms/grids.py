@@ -13,7 +13,17 @@ import SimpleITK as sitk
 from .dicom import MAX_PIXELS, numbers
 from .errors import InputError
 
-__all__ = ["check_edges", "check_place", "known_grid", "on_grid", "on_slices", "slice_distance", "slice_grid"]
+__all__ = [
+    "PLANES_APART",
+    "check_edges",
+    "check_lost",
+    "check_place",
+    "known_grid",
+    "on_grid",
+    "on_slices",
+    "slice_distance",
+    "slice_grid",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +158,15 @@ def check_edges(volume: sitk.Image, grid: sitk.Image, name: str | Path) -> None:
     points = index @ np.reshape(volume.GetDirection(), (3, 3)).T + volume.GetOrigin() - grid.GetOrigin()
     there = points @ np.reshape(grid.GetDirection(), (3, 3))[:, :2] / grid.GetSpacing()[:2]
     outside = float(((there < -0.5) | (there > np.subtract(grid.GetSize()[:2], 0.5))).any(1).mean())
-    area = len(index) * volume.GetSpacing()[0] * volume.GetSpacing()[1]
+    check_lost(outside, len(index) * volume.GetSpacing()[0] * volume.GetSpacing()[1], name)
+
+
+def check_lost(outside: float, area: float, name: str | Path) -> None:
+    """Check that of what is drawn, ``area`` mm², not too large a part lies outside a cine's images.
+
+    Raises:
+        InputError: when more than 5 % do; from 1 % on it is said.
+    """
     lost = (
         f"{100 * outside:.1f} % of what is drawn, {outside * area:.0f} of {area:.0f} mm², lie outside the cine's images"
     )

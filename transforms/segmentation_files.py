@@ -15,6 +15,7 @@ from .dicom import is_dicom, named_errors, read_dicom
 from .errors import InputError
 from .grids import check_edges, on_grid, slice_grid
 from .nifti_files import MOST_DATA, MOST_DATA_PER_BYTE
+from .references import Reference, check_used, instances, referred
 
 if TYPE_CHECKING:
     from .cine_files import CineStack
@@ -23,7 +24,6 @@ __all__ = ["is_segmentation", "read_segmentation"]
 
 GEOMETRY = ("PixelMeasuresSequence", "PlaneOrientationSequence", "PlanePositionSequence")
 SAME_PLACE = 0.01  # mm
-Reference = tuple[str, int | None]  # a SOP Instance UID and, of a file of several frames, a number from 1
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # which pydicom 2.4 has no name for
 
 
@@ -61,7 +61,7 @@ def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.n
         int(segment.get("SegmentNumber") or 0): str(segment.get("SegmentLabel") or "without name")
         for segment in found.get("SegmentSequence") or []
     }
-    known = _instances(cine)
+    known = instances(cine)
     segments = {}
     for number in sorted({number for _, _, number in frames}):
         masks = _segment(path, found, [frame[:2] for frame in frames if frame[2] == number], cine, known)
@@ -106,7 +106,7 @@ def _segment(
             masks[number, time] |= mask
             there = there or bool(mask.any())
         used += there
-    _check_used(path, len(timed), used)
+    check_used(path, "frames", len(timed), used)
     return masks
 
 
@@ -125,13 +125,8 @@ def _by_place(path: str | Path, images: list[sitk.Image], cine: CineStack) -> np
             check_edges(images[near[0]], grid, path)
             used.add(near[0])
     if not finer:  # frames closer than the slices may lie between them, or beyond
-        _check_used(path, sum(bool(sitk.GetArrayViewFromImage(image).any()) for image in images), len(used))
+        check_used(path, "frames", sum(bool(sitk.GetArrayViewFromImage(image).any()) for image in images), len(used))
     return masks
-
-
-def _check_used(path: str | Path, drawn: int, used: int) -> None:
-    if 0 < used < drawn:  # none: what is read is empty, which its reader says
-        raise InputError(f"{path}: drawn on {drawn} frames, of which only {used} lie where the cine's slices do")
 
 
 def _read(path: str | Path) -> tuple[pydicom.Dataset, list[tuple[pydicom.Dataset, np.ndarray, int]]]:
@@ -172,35 +167,9 @@ def _check_length(path: str | Path, found: pydicom.Dataset, described: int) -> N
         raise InputError(f"{path}: truncated: its header says {claimed} bytes of pixels, the file holds {held}")
 
 
-def _instances(cine: CineStack) -> dict[Reference, tuple[int, int]]:
-    """Slice and frame by what refers to them.
-
-    Raises:
-        InputError: when two of the cine's images have one UID, so that what refers to it may mean either.
-    """
-    known: dict[Path, str] = {}
-    found: dict[Reference, tuple[int, int]] = {}
-    for number, files in enumerate(cine.files):
-        for time, file in enumerate(files):
-            if file not in known:
-                known[file] = str(read_dicom(file, pixels=False).get("SOPInstanceUID"))
-            reference = known[file], cine.frame_numbers[number][time] if cine.frame_numbers else None
-            if reference in found:
-                first = cine.files[found[reference][0]][found[reference][1]]
-                raise InputError(f"{file}: has the SOP Instance UID of {first}: a segmentation may mean either")
-            found[reference] = (number, time)
-    return found
-
-
 def _sources(item: pydicom.Dataset) -> Iterator[Reference]:
-    """What the images are called that a frame refers to: of a file of one frame by its UID alone, else by UID and the
-    frame's number. One that names no frame of several says nothing of time."""
     for derivation in item.get("DerivationImageSequence") or []:
-        for source in derivation.get("SourceImageSequence") or []:
-            uid, numbers = str(source.get("ReferencedSOPInstanceUID")), source.get("ReferencedFrameNumber")
-            yield uid, None
-            if numbers is not None:
-                yield from ((uid, int(number)) for number in np.atleast_1d(numbers))
+        yield from referred(derivation.get("SourceImageSequence") or [])
 
 
 def _image(

@@ -24,10 +24,10 @@ from dirnet.fields.resampling import warp
 from dirnet.registrar import Registrar
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
+from transforms.contours import enclosed, outline
 from transforms.drawings import read_drawing
 
 from .cines import Cines
-from .contours import enclosed, outline
 from .results import Results
 
 __all__ = ["FIELD_STEP", "WINDOW", "Viewer", "router"]
@@ -40,7 +40,7 @@ Ring = Annotated[list[tuple[FiniteFloat, FiniteFloat]], Field(min_length=3, max_
 
 
 class Drawing(BaseModel):
-    """Contours on one frame, by number of the slice, in the form of :mod:`app.viewer.contours`."""
+    """Contours on one frame, by number of the slice, in the form of :mod:`transforms.contours`."""
 
     frame: int
     contours: dict[int, list[Ring]]

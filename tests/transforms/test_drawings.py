@@ -247,7 +247,7 @@ def test_a_cine_whose_images_cannot_be_told_apart(tmp_path, one_slice):
     first = pydicom.dcmread(one_slice.files[0][3])
     first.SOPInstanceUID = pydicom.dcmread(one_slice.files[0][7]).SOPInstanceUID
     first.save_as(one_slice.files[0][3])
-    with pytest.raises(InputError, match=r"has the SOP Instance UID of .*: a segmentation may mean either"):
+    with pytest.raises(InputError, match=r"has the SOP Instance UID of .*: a drawing may mean either"):
         read_masks(path, one_slice)
 
 

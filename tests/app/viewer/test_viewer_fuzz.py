@@ -12,9 +12,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.viewer.access import Access
-from app.viewer.contours import outline
 from app.viewer.server import make_app
 from dirnet.cine.follow import write_masks
+from transforms.contours import outline
 
 REQUESTS = 200
 ODD = (

@@ -18,11 +18,11 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
 from app.viewer.access import Access
-from app.viewer.contours import outline
 from app.viewer.routes import WINDOW
 from app.viewer.server import make_app
 from dirnet.cine.follow import write_masks
 from transforms.cine import scale_intensity
+from transforms.contours import outline
 
 DRAWN, FOLLOWED, MOTION = (0xF0, 0xE4, 0x42), (0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00)
 

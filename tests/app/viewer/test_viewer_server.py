@@ -33,13 +33,13 @@ from app.viewer import cines as viewer_cines
 from app.viewer import results
 from app.viewer.access import Access
 from app.viewer.cines import Cines
-from app.viewer.contours import enclosed, outline
 from app.viewer.routes import WINDOW
 from app.viewer.server import BUG, make_app, serve
 from dirnet.cine.follow import write_masks
 from dirnet.errors import InputError
 from tests.dicom import mr_image, write_enhanced
 from transforms.cine import scale_intensity
+from transforms.contours import enclosed, outline
 from transforms.dicom_series import find_series
 
 

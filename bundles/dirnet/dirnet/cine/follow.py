@@ -17,7 +17,7 @@ from transforms.cine_files import CineStack
 
 from ..errors import InputError
 from ..files.aside import write_set_aside
-from ..files.dicom import write_segmentation
+from ..files.dicom import write_segmentation, write_structure_set
 from ..files.formats import followed_files
 from ..files.nifti import write_image
 from ..files.pictures import save_picture
@@ -156,7 +156,7 @@ def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int)
 
 def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
     """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, three slices as animation; of a cine from
-    DICOM files a DICOM Segmentation too. All files appear, or none.
+    DICOM files a DICOM Segmentation and RT Structure Set too. All files appear, or none.
 
     Raises:
         FileExistsError: before anything is written, when one of the files exists and may not be replaced.
@@ -170,8 +170,9 @@ def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -
 def _write(followed: Followed, paths: dict[str, Path]) -> None:
     """Each result to its path."""
     cine, function = followed.cine, followed.function
-    if cine.files:  # first: the one that can be refused
+    if cine.files:  # first: those that can be refused
         write_segmentation(paths["segmentation.dcm"], followed.masks, cine.files, cine.frame_numbers)
+        write_structure_set(paths["rtstruct.dcm"], followed.masks, cine.files, cine.frame_numbers)
     write_masks(paths["masks.nii.gz"], followed.masks, cine)
     drawn_areas = {number: followed.areas[number] for number in followed.slices}
     ml = None if followed.volume is None else followed.volume.ml

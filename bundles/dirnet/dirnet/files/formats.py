@@ -16,7 +16,7 @@ FORMATS: dict[str, tuple[str, ...]] = {  # how the files of each are called, aft
     "dicom": ("warped.dcm", "registration.dcm"),
 }
 RESULTS = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")  # of a followed cine
-DICOM_RESULTS = ("segmentation.dcm",)  # of one from DICOM files, besides
+DICOM_RESULTS = ("segmentation.dcm", "rtstruct.dcm")  # of one from DICOM files, besides
 
 
 def result_files(name: str, formats: Sequence[str]) -> dict[str, list[str]]:

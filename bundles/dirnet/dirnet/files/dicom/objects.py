@@ -11,6 +11,7 @@ from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 from pydicom import config
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
@@ -33,6 +34,7 @@ __all__ = [
     "copy_elements",
     "fill_empty",
     "maker",
+    "marked_images",
     "new_object",
     "read_header",
     "read_headers",
@@ -138,6 +140,47 @@ def check_images(headers: Sequence[FileDataset], size: tuple[int, ...], what: st
         for keyword in same:
             if header.get(keyword) != headers[0].get(keyword):
                 raise InputError(f"{header.filename!s}: another {keyword} than {headers[0].filename!s}, in one series")
+
+
+def marked_images(
+    masks: np.ndarray, files: Sequence[Sequence[str | Path]], frame_numbers: Sequence[Sequence[int]] = ()
+) -> tuple[np.ndarray, np.ndarray, list[int | None], list[FileDataset]]:
+    """The images of a cine on which something is marked, by slice, then time.
+
+    Args:
+        masks: (S, T, H, W) bool.
+        files: the DICOM file of each slice and frame, S lists of T. Each is read once, those without mark are not.
+        frame_numbers: of each slice and frame in its file, from 1, where files hold several, likewise.
+
+    Returns:
+        the masks; slice and time of each image, (N, 2); its number in its file, or None; its header.
+
+    Raises:
+        FileNotFoundError: when a file does not exist.
+        ValueError: when numbers or sizes of masks and files differ; nothing is marked; a file is not DICOM, has other
+            frames, or lacks its place in space; or they belong to several patients or studies.
+    """
+    masks = np.asarray(masks, bool)
+    if masks.ndim != 4 or [len(frames) for frames in files] != [masks.shape[1]] * masks.shape[0]:
+        raise InputError(
+            f"expected masks (S, T, H, W) and S lists of T files, got {masks.shape} and {len(files)} lists of "
+            f"{', '.join(str(n) for n in sorted({len(frames) for frames in files}))} files"
+        )
+    marked = np.argwhere(masks.any((2, 3)))
+    if not len(marked):
+        raise InputError("expected a lumen on one frame at least, found none")
+    paths = [files[number][time] for number, time in marked]
+    numbers = [frame_numbers[number][time] if len(frame_numbers) else None for number, time in marked]
+    headers = {path: read_headers(path, GEOMETRY) for path in dict.fromkeys(paths)}
+    for path, frame in zip(paths, numbers, strict=True):
+        frames = len(headers[path])
+        if frame is None and frames > 1:
+            raise InputError(f"{path}: expected an image of one frame, found {frames} frames")
+        if frame is not None and not 1 <= frame <= frames:
+            raise InputError(f"{path}: has frames 1 to {frames}, not {frame}")
+    chosen = [headers[path][(frame or 1) - 1] for path, frame in zip(paths, numbers, strict=True)]
+    check_images(chosen, masks.shape[2:], "mask", same=("PatientID", "StudyInstanceUID"))
+    return masks, marked, numbers, chosen
 
 
 def new_object(sop_class: str, source: FileDataset, now: datetime) -> FileDataset:

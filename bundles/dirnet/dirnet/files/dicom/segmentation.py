@@ -19,15 +19,13 @@ from transforms.grids import slice_grid
 
 from ...errors import InputError
 from .objects import (
-    GEOMETRY,
     LOSSY,
-    check_images,
     code,
     copy_elements,
     fill_empty,
     maker,
+    marked_images,
     new_object,
-    read_headers,
     refer,
     reference,
     warn_of_malformed,
@@ -71,20 +69,7 @@ def write_segmentation(
             other frames, or lacks its place in space; or they belong to several patients or studies, or are not
             parallel and of one pixel size.
     """
-    masks = np.asarray(masks, bool)
-    if masks.ndim != 4 or [len(frames) for frames in files] != [masks.shape[1]] * masks.shape[0]:
-        raise InputError(
-            f"expected masks (S, T, H, W) and S lists of T files, got {masks.shape} and {len(files)} lists of "
-            f"{', '.join(str(n) for n in sorted({len(frames) for frames in files}))} files"
-        )
-    marked = np.argwhere(masks.any((2, 3)))  # by slice, then time
-    if not len(marked):
-        raise InputError("expected a lumen on one frame at least, found none")
-    images = [
-        (files[number][time], frame_numbers[number][time] if len(frame_numbers) else None) for number, time in marked
-    ]
-    headers = _headers(images)
-    check_images(headers, masks.shape[2:], "mask", same=("PatientID", "StudyInstanceUID"))
+    masks, marked, numbers, headers = marked_images(masks, files, frame_numbers)
     _check_parallel(headers)
 
     new = new_object(SegmentationStorage, headers[0], datetime.now())
@@ -105,23 +90,11 @@ def write_segmentation(
     new.SegmentsOverlap = "NO"
     _fill_pixels(new, masks[tuple(marked.T)])
     _keep_loss(new, headers)
-    _fill_groups(new, headers, [number for _, number in images], marked)
+    _fill_groups(new, headers, numbers, marked)
     refer(new, headers)
     fill_empty(new)
     warn_of_malformed(headers)
     write_objects([new], [Path(path)])
-
-
-def _headers(images: Sequence[tuple[str | Path, int | None]]) -> list[FileDataset]:
-    """Of files, or of frames in files, by their numbers from 1; each file is read once."""
-    files = {path: read_headers(path, GEOMETRY) for path in dict.fromkeys(path for path, _ in images)}
-    for path, number in images:
-        frames = len(files[path])
-        if number is None and frames > 1:
-            raise InputError(f"{path}: expected an image of one frame, found {frames} frames")
-        if number is not None and not 1 <= number <= frames:
-            raise InputError(f"{path}: has frames 1 to {frames}, not {number}")
-    return [files[path][(number or 1) - 1] for path, number in images]
 
 
 def _check_parallel(headers: Sequence[FileDataset]) -> None:

@@ -18,18 +18,20 @@ __all__ = ["enclosed", "outline"]
 
 def enclosed(rings: Iterable[ArrayLike], size: Sequence[int]) -> np.ndarray:
     """The pixels whose centre lies inside: bool (H, W)."""
-    row, column = np.indices(size)
-    centres = np.stack([column.ravel(), row.ravel()], 1)
-    mask = np.zeros(len(centres), bool)
+    mask = np.zeros(size, bool)
     for ring in rings:
-        mask ^= Polygon(np.asarray(ring, float)).contains_points(centres)
-    return mask.reshape(size)
+        points = np.asarray(ring, float)
+        (left, top), (right, bottom) = np.clip([points.min(0), points.max(0) + 1], 0, (size[1], size[0])).astype(int)
+        row, column = np.mgrid[top:bottom, left:right]  # those that may be inside: there are many rings in a cine
+        inside = Polygon(points).contains_points(np.stack([column.ravel(), row.ravel()], 1))
+        mask[top:bottom, left:right] ^= inside.reshape(row.shape)
+    return mask
 
 
 def outline(mask: np.ndarray) -> list[np.ndarray]:
     """A smooth contour that encloses the pixels of a mask (H, W), those and no other; without pixels no ring."""
     lines = contour_generator(z=np.pad(mask.astype(float), 1)).lines(0.5)
-    return [_smooth(line[:-1]) - 1 for line in lines]
+    return [_smooth(np.asarray(line)[:-1]) - 1 for line in lines]
 
 
 def _smooth(ring: np.ndarray, steps: int = 40) -> np.ndarray:

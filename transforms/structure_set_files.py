@@ -1,0 +1,248 @@
+"""What was drawn on a cine in a program that saves contours as DICOM RT Structure Set: by region of interest (ROI)."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from pydicom.uid import RTStructureSetStorage
+
+from .contours import enclosed
+from .dicom import RANGES, is_dicom, named_errors, read_dicom
+from .errors import InputError
+from .grids import PLANES_APART, check_lost
+from .references import Reference, check_used, instances, referred
+
+if TYPE_CHECKING:
+    from .cine_files import CineStack
+
+__all__ = ["is_structure_set", "read_structure_set"]
+
+logger = logging.getLogger(__name__)
+
+CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+# in the order of a file: pydicom passes over contours that are cut off, but not over the last of these
+NEEDED = ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence")
+SAME_PLANE = 0.01  # mm
+LARGEST = 16  # times an image, the area in which a contour is drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Contour:
+    """A closed contour: points (N, 3) in mm, LPS, and the images that it refers to."""
+
+    points: np.ndarray
+    images: list[Reference]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One ROI: what errors call it, its frame of reference (empty where unknown), and its contours."""
+
+    name: str
+    frame_of_reference: str
+    contours: list[Contour]
+
+
+def is_structure_set(path: str | Path) -> bool:
+    """Whether a file is a DICOM RT Structure Set."""
+    if not is_dicom(path):
+        return False
+    with named_errors(path):
+        return read_dicom(path, pixels=False).get("SOPClassUID") == RTStructureSetStorage
+
+
+def read_structure_set(
+    path: str | Path, cine: CineStack, numbers: Collection[int] | None = None
+) -> tuple[dict[int, np.ndarray], dict[int, str]]:
+    """What the contours of a DICOM RT Structure Set (PS3.3 A.19) enclose on a cine, by ROI: pixels whose centre lies
+    inside.
+
+    A contour that refers to one of the cine's images belongs to its slice and time; one that refers to none stands for
+    every time, and goes to the slice within half a slice distance of its plane; of several planes, the nearest is
+    taken. A contour within another of the same ROI is a hole.
+
+    Args:
+        path: of the file.
+        cine: on which it was drawn.
+        numbers: of the ROIs to read; others may be of any kind. All by default.
+
+    Returns:
+        of each ROI by number, if it encloses anything, bool (S, T, H, W), or (S, 1, H, W) where none of its contours
+        has a time; and the ROIs' names.
+
+    Raises:
+        InputError: when it cannot be read, or is cut short; when a contour is not closed and planar, or leaves the
+            images, or two of them cross; when some lie on no slice, or some have a time and some have none; when
+            those without time have another frame of reference than the cine.
+    """
+    names, regions = _read(path, numbers)
+    known = instances(cine)
+    segments = {}
+    for number, region in sorted(regions.items()):
+        masks = _masks(path, region, cine, known)
+        if masks.any():
+            segments[number] = masks
+    return segments, names
+
+
+def _read(path: str | Path, numbers: Collection[int] | None) -> tuple[dict[int, str], dict[int, Region]]:
+    with named_errors(path):
+        found = read_dicom(path)
+        if missing := [name for name in NEEDED if name not in found]:
+            raise InputError(f"{path}: truncated, or no structure set: lacks {', '.join(missing)}")
+        items = {int(item.ROINumber): item for item in found.StructureSetROISequence}
+        names = {number: str(item.get("ROIName") or "without name") for number, item in items.items()}
+        regions: dict[int, Region] = {}
+        for item in found.ROIContourSequence:
+            number = int(item.ReferencedROINumber)
+            if number not in items:
+                raise InputError(f"{path}: has contours of ROI {number}, which it does not describe")
+            if numbers is None or number in numbers:
+                name = f"ROI {number} ({names[number]})"
+                uid = str(items[number].get("ReferencedFrameOfReferenceUID") or "")
+                region = regions.setdefault(number, Region(name, uid, []))
+                region.contours.extend(_contours(path, name, item.get("ContourSequence") or []))
+    return names, regions
+
+
+def _contours(path: str | Path, name: str, items: Sequence[pydicom.Dataset]) -> Iterator[Contour]:
+    for item in items:
+        if item.ContourGeometricType not in CLOSED:
+            raise InputError(
+                f"{path}: {name}: expected contours CLOSED_PLANAR, found {item.ContourGeometricType}; "
+                "--labels lumen=NUMBER reads one ROI alone"
+            )
+        values = np.atleast_1d(np.array(item.ContourData, float))
+        count = int(item.get("NumberOfContourPoints") or len(values) // 3)
+        if len(values) != 3 * count or count < 3:
+            raise InputError(
+                f"{path}: {name}: expected a contour of {max(3, count)} points (x, y, z), found {len(values)} numbers"
+            )
+        _, low, high = RANGES["ImagePositionPatient"]
+        if not ((values >= low) & (values <= high)).all():
+            raise InputError(f"{path}: {name}: a contour's points are not in mm from {low:g} to {high:g}")
+        yield Contour(values.reshape(-1, 3), list(referred(item.get("ContourImageSequence") or [])))
+
+
+def _masks(path: str | Path, region: Region, cine: CineStack, known: dict[Reference, tuple[int, int]]) -> np.ndarray:
+    """What a region encloses, (S, T, H, W) or (S, 1, H, W)."""
+    refers = [{known[image] for image in contour.images if image in known} for contour in region.contours]
+    timed = sum(map(bool, refers))
+    if 0 < timed < len(refers):
+        raise InputError(
+            f"{path}: {region.name}: {timed} contours refer to the cine's images and {len(refers) - timed} to none: "
+            "of which time are those?"
+        )
+    slices, frames, height, width = cine.images.shape
+    rings = _by_image(path, region, cine, refers) if timed else _by_place(path, region, cine)
+    masks = np.zeros((slices, frames if timed else 1, height, width), bool)
+    for (number, time), drawn in rings.items():
+        masks[number, time] = _fill(path, f"{region.name}, slice {number}", drawn, cine.grids[number], bool(timed))
+    return masks
+
+
+Rings = dict[tuple[int, int], list[np.ndarray]]  # (N, 2) of (x, y) in pixels, by slice and time
+
+
+def _by_image(
+    path: str | Path, region: Region, cine: CineStack, refers: Sequence[Collection[tuple[int, int]]]
+) -> Rings:
+    rings = defaultdict(list)
+    used = 0
+    for contour, images in zip(region.contours, refers, strict=True):
+        there = False
+        for number, time in images:
+            index = _index(contour.points, cine.grids[number])
+            if (np.abs(index[:, 2]) <= 0.5).all():
+                rings[number, time].append(index[:, :2])
+                there = True
+        used += there
+    check_used(path, f"contours of {region.name}", len(region.contours), used)
+    return rings
+
+
+def _by_place(path: str | Path, region: Region, cine: CineStack) -> Rings:
+    """Contours without time on the slices that they lie nearest to; their time is 0."""
+    if region.contours:
+        _check_place(path, region, cine)
+    rings: Rings = {}
+    used, finer, farthest = set(), False, 0.0
+    for number, grid in enumerate(cine.grids):
+        indices = [_index(contour.points, grid) for contour in region.contours]
+        near = [n for n, index in enumerate(indices) if (np.abs(index[:, 2]) <= 0.5).all()]
+        if not near:
+            continue
+        depths = np.array([indices[n][:, 2].mean() for n in near]) * grid.GetSpacing()[2]
+        nearest = np.abs(depths).argmin()
+        on_plane = [n for n, depth in zip(near, depths, strict=True) if abs(depth - depths[nearest]) < SAME_PLANE]
+        finer = finer or len(on_plane) < len(near)
+        farthest = max(farthest, abs(float(depths[nearest])))
+        rings[number, 0] = [indices[n][:, :2] for n in on_plane]
+        used.update(on_plane)
+    if not finer:  # contours closer than the slices may lie between them, or beyond
+        check_used(path, f"contours of {region.name}", len(region.contours), len(used))
+    if farthest > PLANES_APART:
+        logger.warning("%s: %s: its contours lie up to %.1f mm off the cine's slices", path, region.name, farthest)
+    return rings
+
+
+def _check_place(path: str | Path, region: Region, cine: CineStack) -> None:
+    """Whether contours that refer to no image of the cine can be put on it by their place."""
+    if not cine.placed:
+        raise InputError(f"{path}: its contours lie in space, where the cine has no place")
+    headers = [read_dicom(files[0], pixels=False) for files in cine.files]
+    frames = {str(header.get("FrameOfReferenceUID") or "") for header in headers} - {""}
+    if region.frame_of_reference and frames and region.frame_of_reference not in frames:
+        raise InputError(
+            f"{path}: {region.name}: refers to none of the cine's images, and its frame of reference is "
+            f"{region.frame_of_reference}, the cine's {min(frames)}; was it drawn in another study?"
+        )
+
+
+def _index(points: np.ndarray, grid: sitk.Image) -> np.ndarray:
+    """Points (N, 3) in mm as continuous indices (x, y, z) of a grid; its plane is z = 0."""
+    direction = np.reshape(grid.GetDirection(), (3, 3))
+    return (points - grid.GetOrigin()) @ direction / grid.GetSpacing()
+
+
+def _fill(path: str | Path, where: str, rings: list[np.ndarray], grid: sitk.Image, timed: bool) -> np.ndarray:
+    """What rings on a slice enclose, bool (H, W)."""
+    width, height = grid.GetSize()[:2]
+    points = np.concatenate(rings)
+    first = np.minimum(np.floor(points.min(0)), 0).astype(int)
+    columns, rows = np.maximum(np.ceil(points.max(0)) + 1, (width, height)).astype(int) - first
+    if rows * columns > LARGEST * height * width:
+        (left, top), (right, bottom) = points.min(0), points.max(0)
+        raise InputError(
+            f"{path}: {where}: contour outside the image: x from {left:.0f} to {right:.0f}, y from {top:.0f} to "
+            f"{bottom:.0f} pixels; the image has {width} columns and {height} rows"
+        )
+    masks = [enclosed([ring - first], (rows, columns)) for ring in rings]
+    _check_crossing(path, where, masks, timed)
+    whole = np.logical_xor.reduce(masks)
+    mask = whole[-first[1] : height - first[1], -first[0] : width - first[0]]
+    if whole.any():
+        area = float(whole.sum()) * grid.GetSpacing()[0] * grid.GetSpacing()[1]
+        check_lost(1 - float(mask.sum() / whole.sum()), area, path)
+    return mask
+
+
+def _check_crossing(path: str | Path, where: str, masks: Sequence[np.ndarray], timed: bool) -> None:
+    """Contours of one ROI in one plane lie apart or one within another; else they are two drawings."""
+    for one, other in combinations(masks, 2):
+        common = int((one & other).sum())
+        if not common:
+            continue
+        if common == one.sum() == other.sum() or common < min(one.sum(), other.sum()):
+            raise InputError(f"{path}: {where}: two contours cross; expected one drawing of each slice and time")
+        if not timed:
+            logger.warning("%s: %s: a contour within another is taken as a hole", path, where)
