@@ -83,11 +83,11 @@ def test_one_that_refers_to_none_lies_on_the_slice_of_its_plane(tmp_path, caplog
 
 def test_of_planes_closer_than_the_slices_the_nearest_is_taken(tmp_path, cine, frame_of_reference):
     step = cine.positions[1] / cine.grids[0].GetSpacing()[2] / 5
-    regions = {"LV": [contour(cine, 0, circle(30, 20, 5.3 + n), off=step * n) for n in range(6)]}
+    regions = {"LV": [contour(cine, 0, circle(30, 20, 5.4 + n), off=step * n) for n in range(6)]}
     path = write_structure_set_by_hand(tmp_path / "rt.dcm", regions, frame_of_reference)
     drawn = read_drawn(path, cine, 0)
-    assert nearly(drawn[0], disc(30, 20, 5.3))
-    assert nearly(drawn[1], disc(30, 20, 10.3))
+    assert nearly(drawn[0], disc(30, 20, 5.4))
+    assert nearly(drawn[1], disc(30, 20, 10.4))
 
 
 @pytest.mark.parametrize("kind", ["CLOSED_PLANAR", "CLOSEDPLANAR_XOR"])
