@@ -51,10 +51,16 @@ def referred(images: Iterable[pydicom.Dataset]) -> Iterator[Reference]:
 
 
 def check_used(path: str | Path, what: str, drawn: int, used: int) -> None:
-    """
+    """Check that all of what is drawn lies on the cine.
+
+    Args:
+        path: of the file, in errors.
+        what: that says what is drawn, in errors.
+        drawn: of how many things.
+        used: how many of them lie on a slice.
+
     Raises:
-        InputError: when some of what is drawn, ``what`` in plural, lies on no slice. Where all does, what is read is
-            empty, which its reader says.
+        InputError: when only some do. Where none does, what is read is empty, which its reader says.
     """
     if 0 < used < drawn:
-        raise InputError(f"{path}: drawn on {drawn} {what}, of which only {used} lie where the cine's slices do")
+        raise InputError(f"{path}: {what}, of which only {used} lie where the cine's slices do")

@@ -106,7 +106,7 @@ def _segment(
             masks[number, time] |= mask
             there = there or bool(mask.any())
         used += there
-    check_used(path, "frames", len(timed), used)
+    check_used(path, f"drawn on {len(timed)} frames", len(timed), used)
     return masks
 
 
@@ -125,7 +125,8 @@ def _by_place(path: str | Path, images: list[sitk.Image], cine: CineStack) -> np
             check_edges(images[near[0]], grid, path)
             used.add(near[0])
     if not finer:  # frames closer than the slices may lie between them, or beyond
-        check_used(path, "frames", sum(bool(sitk.GetArrayViewFromImage(image).any()) for image in images), len(used))
+        drawn = sum(bool(sitk.GetArrayViewFromImage(image).any()) for image in images)
+        check_used(path, f"drawn on {drawn} frames", drawn, len(used))
     return masks
 
 

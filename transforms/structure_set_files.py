@@ -166,7 +166,7 @@ def _by_image(
                 rings[number, time].append(index[:, :2])
                 there = True
         used += there
-    check_used(path, f"contours of {region.name}", len(region.contours), used)
+    check_used(path, f"{region.name} has {len(region.contours)} contours", len(region.contours), used)
     return rings
 
 
@@ -189,7 +189,7 @@ def _by_place(path: str | Path, region: Region, cine: CineStack) -> Rings:
         rings[number, 0] = [indices[n][:, :2] for n in on_plane]
         used.update(on_plane)
     if not finer:  # contours closer than the slices may lie between them, or beyond
-        check_used(path, f"contours of {region.name}", len(region.contours), len(used))
+        check_used(path, f"{region.name} has {len(region.contours)} contours", len(region.contours), len(used))
     if farthest > PLANES_APART:
         logger.warning("%s: %s: its contours lie up to %.1f mm off the cine's slices", path, region.name, farthest)
     return rings

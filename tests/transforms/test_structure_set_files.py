@@ -150,7 +150,7 @@ def test_a_contour_that_lies_elsewhere(tmp_path, caplog, cine, frame_of_referenc
     ring = circle(30, 20, 8)
     with pytest.raises(InputError, match=r"rt\.dcm: nothing is drawn where the cine's slices lie"):
         read(contour(cine, 0, ring, frame, off=-3))
-    with pytest.raises(InputError, match=r"drawn on 2 contours of ROI 1 \(LV\), of which only 1 lie where"):
+    with pytest.raises(InputError, match=r"ROI 1 \(LV\) has 2 contours, of which only 1 lie where"):
         read(contour(cine, 0, ring, frame), contour(cine, 0, ring, frame, off=-3))
     with pytest.raises(InputError, match=r"rt\.dcm: 50\.\d % of what is drawn, \d+ of \d+ mm², lie outside the cine's"):
         read(contour(cine, 0, circle(30, -0.5, 8), frame))
