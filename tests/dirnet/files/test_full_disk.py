@@ -52,7 +52,7 @@ def test_a_registration_is_whole_or_not_there(registration, form, tmp_path):
 
 
 def test_a_followed_cine_is_whole_or_not_there(followed, tmp_path):
-    check_full_disk(lambda folder: follow.save(followed, folder, "f"), tmp_path, 7)
+    check_full_disk(lambda folder: follow.save(followed, folder, "f"), tmp_path, 8)
 
 
 IMAGE = sitk.GetImageFromArray(np.random.default_rng(0).random((40, 50)).astype(np.float32))
