@@ -223,9 +223,7 @@ def _how_well_estimated(scored: pd.DataFrame) -> dict[str, Any] | None:
     if "estimated_dice" not in scored or not len(scored):
         return None
     bad, doubted = scored["dice_after"] < DOUBTFUL, scored["estimated_dice"] < DOUBTFUL
-    area: Any = compute_roc_auc(
-        torch.from_numpy(-scored["estimated_dice"].to_numpy()), torch.from_numpy(bad.to_numpy()).long()
-    )
+    area: Any = compute_roc_auc(torch.tensor(-scored["estimated_dice"].to_numpy()), torch.tensor(bad.to_numpy()).long())
     return {
         "mean absolute error": float((scored["estimated_dice"] - scored["dice_after"]).abs().mean()),
         "area under the ROC curve": float(area) if bad.any() and not bad.all() else None,
