@@ -405,7 +405,7 @@ def test_a_study_offers_its_cines_and_doubts_are_shown(page, cines, registrar, t
         page.locator("#status:has-text('drawn on 2 of 2 slices')").wait_for()
         page.click("#propagate")
         page.locator("#status:has-text('Followed through 10 frames')").wait_for()
-        assert "drawn on 2 of 2 slices alone" in page.locator("#warnings").inner_text()
+        assert "drawn on 2 of 2 slices: the volumes" in page.locator("#warnings").inner_text()
         assert reader.frame() == cines.ed
         server.should_exit = True
         thread.join(10)

@@ -62,8 +62,8 @@ def test_a_contour_that_leaves_the_image(edge):
 def test_strain_that_no_heart_has():
     curves = {"circumferential": np.array([0, -60.0, np.nan]), "radial": np.array([0, -35.0, -31])}
     assert warnings_of(followed(strain_curves=curves)) == [
-        "circumferential strain of -60 %: no heart does so (-45 to 10 %)",
-        "radial strain of -35 %: no heart does so (-30 to 150 %)",
+        "circumferential strain of -60 %: beyond what hearts do (-55 to 10 %)",
+        "radial strain of -35 %: beyond what hearts do (-30 to 150 %)",
     ]
 
 
@@ -72,7 +72,7 @@ def test_slices_that_are_not_the_ventricle():
         (warning,) = warnings_of(followed(*arguments, **options))
         return warning
 
-    assert said(AREAS, [2, 3]).startswith("drawn on 2 of 5 slices alone")
+    assert said(AREAS, [2, 3]).startswith("drawn on 2 of 5 slices: the volumes")
     assert said(AREAS, [0, 1, 3, 4]) == "slice 2: not drawn on, between others that are; the volumes bridge them"
     for areas in ((800.0, 1000.0, 900.0), (900.0, 1000.0, 800.0)):
         assert said(areas) == (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["warnings_of"]
 
 MOST_FOLDED = 0.1  # % of an image's pixels
-STRAINS = {"circumferential": (-45.0, 10.0), "radial": (-30.0, 150.0)}  # %, of hearts, ill ones too
+STRAINS = {"circumferential": (-55.0, 10.0), "radial": (-30.0, 150.0)}  # %, of hearts, ill ones too
 # Area at end-diastole. Of 44 patients of the Sunnybrook data, drawn from base to apex by an expert, one is above the
 # first and one below the second.
 APEX_AREA = 0.6  # of the smaller end slice, as a part of the largest
@@ -57,14 +57,14 @@ def _of_strain(followed: Followed) -> Iterator[str]:
         out = known[(known < low) | (known > high)]
         if len(out):
             peak = out[np.argmax(np.abs(out))]
-            yield f"{name} strain of {peak:.0f} %: no heart does so ({low:.0f} to {high:.0f} %)"
+            yield f"{name} strain of {peak:.0f} %: beyond what hearts do ({low:.0f} to {high:.0f} %)"
 
 
 def _of_extent(followed: Followed) -> Iterator[str]:
     drawn, count = sorted(followed.slices), len(followed.masks)
     if len(drawn) < 3:
         if count > 1:
-            yield f"drawn on {len(drawn)} of {count} slices alone: volumes are of these, not of the ventricle"
+            yield f"drawn on {len(drawn)} of {count} slices: the volumes are of these, not of a whole ventricle"
         return
     left_out = sorted({*range(drawn[0], drawn[-1])} - {*drawn})
     if left_out:
