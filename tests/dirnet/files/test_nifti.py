@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from dirnet.fields.jacobian import folded_percent, jacobian_determinant
 from dirnet.files.itk import ddf_from_image, displacement_image
-from dirnet.files.nifti import read_displacement, write_displacement
+from dirnet.files.nifti import read_displacement, write_displacement, write_image
+from transforms.nifti_files import read_nifti
 
 TILT = Rotation.from_euler("xyz", [25, -40, 70], degrees=True).as_matrix()
 TURN = TILT @ Rotation.from_euler("xyz", [3, 2, -5], degrees=True).as_matrix()
@@ -242,3 +243,14 @@ def test_folds_are_counted_exactly(shape, step):
 def test_what_is_not_a_batch_of_fields(shape):
     with pytest.raises(ValueError, match="expected a DDF"):
         folded_percent(torch.zeros(shape))
+
+
+def test_an_image_without_a_place_is_the_same_file_whenever_it_is_written(tmp_path, monkeypatch):
+    image = sitk.GetImageFromArray(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
+    contents = []
+    for second in (1_000_000_000, 2_000_000_000):
+        monkeypatch.setattr("time.time", lambda second=second: second)
+        write_image(tmp_path / "a.nii.gz", image, placed=False)
+        contents.append((tmp_path / "a.nii.gz").read_bytes())
+    assert contents[0] == contents[1]
+    assert not read_nifti(tmp_path / "a.nii.gz").placed

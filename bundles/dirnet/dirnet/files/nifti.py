@@ -104,7 +104,7 @@ def _forget_place(path: Path) -> None:
     packed = path.suffix.lower() == ".gz"
     content = bytearray(gzip.decompress(path.read_bytes()) if packed else path.read_bytes())
     content[CODES] = bytes(4)
-    path.write_bytes(gzip.compress(content, 6) if packed else content)
+    path.write_bytes(gzip.compress(content, 6, mtime=0) if packed else content)
 
 
 def _length(path: Path) -> int:
