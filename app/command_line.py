@@ -49,9 +49,6 @@ def options(
         os.environ["OMP_NUM_THREADS"] = os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
 
 
-CAVEATS = {"peak_radial_strain_percent": "much less sure than circumferential"}
-
-
 @app.command()
 def register(
     moving: Annotated[Path, typer.Argument(help="Image that is warped: one slice, DICOM, NIfTI or PNG.")],
@@ -150,8 +147,7 @@ def propagate(
     numbers = followed.numbers
     warnings = numbers.pop("warnings")
     for number, value in numbers.items():
-        caveat = f" ({CAVEATS[number]})" if number in CAVEATS and value is not None else ""
-        typer.echo(f"{number.replace('_', ' ')}: {_said(value)}{caveat}")
+        typer.echo(f"{number.replace('_', ' ')}: {_said(value)}")
     for path in written:
         typer.echo(f"written: {path}")
     for warning in warnings:  # last, where they are read

@@ -24,7 +24,7 @@ __all__ = ["DIRNetApp"]
 
 
 class DIRNetApp(MONAILabelApp):
-    """Follow a contour through a cine, register two images, train on the cines at hand.
+    """Follow a contour through a cine, register two images, train on the cines of the datastore.
 
     ``--conf weights FILE`` starts from other weights than those shipped; ``--conf model_dir FOLDER`` keeps what is
     trained elsewhere than in ``model`` beside this file; ``--conf hosts NAMES`` are further names of this machine.

@@ -6,9 +6,11 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from dirnet import trust
 from transforms.cine_files import read_cine_stack
 
 ROOT = Path(__file__).parents[1]
@@ -129,3 +131,23 @@ def test_the_scores_of_contours_are_those_of_its_evaluation():
         assert f"{expected}, worst {found.abs().max():.1f}" in text
     error = fractions["ef_difference"]
     assert f"by {error.abs().mean():.1f} points on average (bias" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_cross_validation_and_the_estimate_fitted_to_it():
+    folder = DOCS / "results" / "cross_validation"
+    found, patients = (pd.read_csv(folder / f"{name}.csv") for name in ("registrations", "patients"))
+    scored = found[~found["missing"]]
+    assert patients["patient"].nunique() == len(patients) == 29
+    rows = table_rows(DOCS / "README.md")
+    parts = {f"fold {fold}": (scored["fold"] == fold, patients["fold"] == fold) for fold in range(5)}
+    for name, (which, whose) in {**parts, "all folds": (scored["fold"] >= 0, patients["fold"] >= 0)}.items():
+        means, of = scored[which].mean(numeric_only=True), patients[whose]
+        expected = [str(len(of)), f"{means['dice_after']:.3f}", f"{means['hd95_after']:.2f}"]
+        expected += [f"{means['mad_after']:.2f}", f"{means['folded_percent']:.4f}"]
+        for measure in ("ef", "strain"):
+            difference = of[f"{measure}_difference"]
+            expected.append(f"{difference.mean():+.1f}, {difference.abs().mean():.1f}".replace("-", "−"))
+        assert rows[name] == expected
+    terms = np.stack([np.ones(len(scored)), scored["mirrored_difference"], scored["inverse_side"]], 1)
+    fit = np.linalg.lstsq(terms, scored["dice_after"], rcond=None)[0]
+    np.testing.assert_allclose([trust.CONSTANT, trust.BY_DIFFERENCE, trust.BY_SIZE], fit, atol=2e-4)

@@ -50,7 +50,6 @@ COLUMNS = {
     "stroke_volume_ml": pa.float64(),
     "ejection_fraction_percent": pa.float64(),
     "peak_circumferential_strain_percent": pa.float64(),
-    "peak_radial_strain_percent": pa.float64(),
     "lowest_estimated_dice": pa.float64(),
     "slices_to_look_at": pa.list_(pa.int64()),
     "warnings": pa.list_(pa.string()),  # of the followed contour, for a reader

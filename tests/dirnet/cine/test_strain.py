@@ -201,3 +201,18 @@ def test_shipped_network_on_phantoms():
     assert circumferential.mean() < 1.5
     assert radial.mean() < 10
     assert 20 < radial.max() < 24
+
+
+def test_the_default_network_does_not_show_how_the_wall_thickens():
+    """Why no radial strain is reported: 12 slices, end-diastole to end-systole, a wall of the default width."""
+    registrar, strains = Registrar.load("contours"), []
+    for seed in range(4):
+        phantom = Phantom(seed, (128, 128))
+        for number in range(3):
+            phases, lumen = [phantom.ed, phantom.es], phantom.lumen(number, phantom.ed)
+            true = np.stack([phantom.displacement(number, phantom.ed, phase) for phase in phases])
+            found = registrar.propagate(phantom.cine(number)[phases], lumen, 0).ddf
+            strains.append([strain_curves(ddf, lumen, phantom.spacing, 0).radial[1] for ddf in (true, found)])
+    true, found = np.transpose(strains)
+    assert true.min() > 20
+    assert 15 < np.abs(found - true).mean() < 30

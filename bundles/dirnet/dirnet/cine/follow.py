@@ -26,7 +26,6 @@ from ..registrar import Registrar
 from ..registration import Propagation
 from ..trust import DOUBTFUL
 from . import (
-    StrainCurves,
     VentricularFunction,
     VolumeCurve,
     areas,
@@ -36,7 +35,6 @@ from . import (
     contour_lengths,
     curve_figure,
     save_animation,
-    strain_curves,
     ventricular_function,
 )
 from .plausibility import warnings_of
@@ -60,7 +58,6 @@ class Followed:
         volume: over the cycle; None where the distance between slices is unknown.
         function: by the volume, or without one by the area of all slices together: then its frames alone hold.
         circumferential: (T,) strain of the contours of all slices together, in %, from end-diastole.
-        strains: by number of the slice, of the tissue, in %, from end-diastole.
     """
 
     cine: CineStack
@@ -72,7 +69,6 @@ class Followed:
     volume: VolumeCurve | None
     function: VentricularFunction
     circumferential: np.ndarray
-    strains: dict[int, StrainCurves]
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -94,9 +90,9 @@ class Followed:
         }
         for key, name in names.items():
             numbers[name] = function[key] if self.volume is not None else None
-        for name, curve in self.strain_curves.items():
-            peak = curve[np.nanargmax(np.abs(curve))] if np.isfinite(curve).any() else np.nan
-            numbers[f"peak_{name}_strain_percent"] = _number(peak)
+        curve = self.circumferential
+        peak = curve[np.nanargmax(np.abs(curve))] if np.isfinite(curve).any() else np.nan
+        numbers["peak_circumferential_strain_percent"] = _number(peak)
         folded = max(float(result.folded_percent.max()) for result in self.slices.values())
         numbers["folded_percent"] = round(folded, 4)
         estimates = {number: result.estimated_dice for number, result in self.slices.items()}
@@ -112,14 +108,6 @@ class Followed:
         if positions is not None:
             return np.diff(positions).round(2).tolist()
         return None if distance is None else [round(distance, 2)]
-
-    @property
-    def strain_curves(self) -> dict[str, np.ndarray]:
-        """``circumferential``, and ``radial``, the mean over the slices that have it: (T,) in %, nan where none has."""
-        curves = np.stack([strain.radial for strain in self.strains.values()])
-        known = np.isfinite(curves)
-        radial = np.where(known, curves, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
-        return {"circumferential": self.circumferential, "radial": radial}
 
 
 def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int) -> Followed:
@@ -149,9 +137,8 @@ def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int)
     volume = cine_volume(area, cine)
     function = ventricular_function(np.nansum(area, 0) if volume is None else volume.ml)
     ed = frame if function.ed is None else function.ed
-    strains = {number: strain_curves(result.ddf, drawn[number], cine.spacing, ed) for number, result in slices.items()}
     circumferential = circumferential_strain(length, ed)
-    return Followed(cine, frame, slices, masks, area, length, volume, function, circumferential, strains)
+    return Followed(cine, frame, slices, masks, area, length, volume, function, circumferential)
 
 
 def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
@@ -178,7 +165,8 @@ def _write(followed: Followed, paths: dict[str, Path]) -> None:
     ml = None if followed.volume is None else followed.volume.ml
     lengths = {number: followed.lengths[number] for number in followed.slices}
     estimates = {number: result.estimated_dice for number, result in followed.slices.items()}
-    table = cine_table(drawn_areas, ml, lengths, followed.strain_curves, cine.times, estimates)
+    strain = {"circumferential": followed.circumferential}
+    table = cine_table(drawn_areas, ml, lengths, strain, cine.times, estimates)
     write_csv(paths["cycle.csv"], table)
     paths["numbers.json"].write_text(json.dumps(followed.numbers, indent=1) + "\n")
     if ml is not None:
@@ -187,9 +175,7 @@ def _write(followed: Followed, paths: dict[str, Path]) -> None:
         curves = {f"slice {number}": area / 100 for number, area in drawn_areas.items()}
         figure = curve_figure(curves, "lumen area", "cm²", function.ed, function.es, cine.times)
     save_picture(figure, paths["cycle.png"])
-    save_picture(
-        curve_figure(followed.strain_curves, "strain", "%", function.ed, function.es, cine.times), paths["strain.png"]
-    )
+    save_picture(curve_figure(strain, "strain", "%", function.ed, function.es, cine.times), paths["strain.png"])
     drawn = list(followed.slices)
     shown = list(dict.fromkeys([drawn[0], drawn[len(drawn) // 2], drawn[-1]]))  # the errors are at base and apex
     frame_ms = max(20.0, float(np.diff(cine.times).mean())) if cine.times is not None else 50.0
