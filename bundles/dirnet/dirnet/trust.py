@@ -23,7 +23,7 @@ DOUBTFUL = 0.85  # an estimated Dice below which a reader had better look
 
 LEAST_SIDE, MARGIN, MULTIPLE = 96, 1.5, 16  # of the window: pixels; times the structure's extent; pixels
 # the fit, and what keeps its terms finite: in 1 - overlap, in pixels of area
-CONSTANT, BY_DIFFERENCE, BY_SIZE = 1.0364, -0.0097, -4.4194
+CONSTANT, BY_DIFFERENCE, BY_SIZE = 0.8844, -0.0373, -3.0756
 FLOOR, AREA_FLOOR = 0.005, 20.0
 
 
