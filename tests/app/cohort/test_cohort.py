@@ -322,7 +322,8 @@ def test_a_study_that_ends_its_worker_fails_alone(tmp_path, monkeypatch):
     failed = [name for name, row in outcome.records.items() if row["status"] == "failed"]
     assert (failed, outcome.failed, outcome.deaths) == (["poison"], 1, 3)
     assert "3 workers died that had this study" in outcome.records["poison"]["reason"]
-    assert all((tmp_path / name).read_text() == "done" for name in names if name != "poison")
+    # a study whose answer was on its way when its worker died is done again
+    assert all((tmp_path / name).read_text().startswith("done") for name in names if name != "poison")
 
 
 def test_a_bug_is_named_and_keeps_its_traceback(table, tmp_path, monkeypatch):
