@@ -85,7 +85,7 @@ def register(
 
     registration = Registrar.load(weights, refinement=refine).register(moving, fixed)
     written = registration.save(output_dir, name, forms, force)
-    alone = f"{Registrar.load(weights).register(moving, fixed).ncc_after:.3f} by the network alone, " if refine else ""
+    alone = f"{registration.ncc_network:.3f} by the network alone, " if refine else ""
     typer.echo(
         f"NCC {registration.ncc_before:.3f} before, {alone}{registration.ncc_after:.3f} after; "
         f"{registration.folded_percent:.3f} % folded"

@@ -85,8 +85,11 @@ class Cines:
         entry = self._entry(key)
         if entry.series or not entry.path.is_dir():
             return {}
+        stamp = self.stamp(key)
+        if self._kept(key, stamp) is not None:  # a folder that was read as it is has one
+            return {}
         with self._reading:
-            cines = [one for one in self._series(entry.path, self.stamp(key)) if not one.reason]
+            cines = [one for one in self._series(entry.path, stamp) if not one.reason]
         if len(cines) < 2:
             return {}
         made = {f"{key}-{_mark(one.uids[0])[:8]}": one for one in cines}

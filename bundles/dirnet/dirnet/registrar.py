@@ -25,6 +25,7 @@ from .models import weights_file
 from .nets.adapters import check_registers
 from .nets.inference import bfloat16_pays, default_device, for_inference, predict_displacement
 from .nets.losses import ncc
+from .nets.refinement import check_steps
 from .nets.weights import load_network
 from .registration import Propagation, Registration, as_mask, warp_mask
 from .trust import estimated_dice, mirrored_masks
@@ -48,7 +49,7 @@ class Registrar:
             :func:`dirnet.nets.refinement.refine`.
 
     Raises:
-        InputError: when the network cannot register, or is a 3-D one.
+        InputError: when the network cannot register, or is a 3-D one; when ``refinement`` is no whole number from 0.
 
     Example::
 
@@ -63,7 +64,7 @@ class Registrar:
             raise InputError(f"a Registrar takes a 2-D network, got a {network.spatial_dims}-D one")
         self.device = torch.device(device or default_device())
         self.amp = bfloat16_pays(self.device)
-        self.refinement = refinement
+        self.refinement = check_steps(refinement)
         self.network = for_inference(network, self.device, self.amp)
         # each computation uses all cores: two at once, each with its own team of threads, are slower than in turn
         self._computing = threading.Lock()
@@ -85,19 +86,21 @@ class Registrar:
         return cls(load_network(weights_file(path)), device, refinement)
 
     @torch.no_grad()
-    def displacement(self, pairs: Tensor) -> Displacement:
+    def displacement(self, pairs: Tensor, refinement: int | None = None) -> Displacement:
         """Register a batch of pairs.
 
         Args:
             pairs: (B, 2, H, W), channel 0 moving, channel 1 fixed, each scaled to [0, 1] as
                 :func:`transforms.cine.scale_intensity` does.
+            refinement: as in the class, whose own is the default.
 
         Returns:
             their displacement on the CPU: ``ddf`` (B, 2, H, W) in pixels, (row, column), pull-back.
         """
         with self._computing:
             pairs = pairs.to(self.device).contiguous(memory_format=torch.channels_last)
-            return predict_displacement(self.network, pairs, self.amp, self.refinement).to("cpu")
+            steps = self.refinement if refinement is None else refinement
+            return predict_displacement(self.network, pairs, self.amp, steps).to("cpu")
 
     def register(self, moving: Image2D, fixed: Image2D) -> Registration:
         """Register one slice with another; see :func:`dirnet.files.images.as_image` for what may be given.
@@ -133,6 +136,7 @@ class Registrar:
             there = displacement_transform(displacement.ddf[0], images["fixed"])
             warped = pixels(resample(original, images["fixed"], there))
         before, after, folded = _scores(pair, displacement.ddf)
+        alone = _scores(pair, self.displacement(pair, refinement=0).ddf)[1] if self.refinement else after
         return Registration(
             **images,
             warped=warped,
@@ -140,6 +144,7 @@ class Registrar:
             parts=displacement.parts,
             folded_percent=folded.item(),
             ncc_before=before.item(),
+            ncc_network=alone.item(),
             ncc_after=after.item(),
             moving_file=_file(moving),
             fixed_file=_file(fixed),
@@ -185,7 +190,7 @@ class Registrar:
     def _estimated_dice(self, pairs: Tensor, drawn: np.ndarray, masks: np.ndarray) -> np.ndarray:
         """Of a structure drawn on the moving images of all pairs, (H, W), and followed, (T, H, W)."""
         moving = torch.from_numpy(drawn).expand(len(pairs), 1, *drawn.shape)
-        mirrored = mirrored_masks(lambda windows: self.displacement(windows).ddf, pairs, moving)
+        mirrored = mirrored_masks(lambda windows: self.displacement(windows, refinement=0).ddf, pairs, moving)
         return estimated_dice(torch.from_numpy(masks)[:, None], mirrored).numpy()
 
 

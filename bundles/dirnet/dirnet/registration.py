@@ -34,6 +34,7 @@ class Registration:
         parts: the B-splines that the field is made of, each a batch of one; empty for a network without splines.
         folded_percent: pixels where the field folds, 0 to 100.
         ncc_before, ncc_after: normalised cross-correlation of moving and of warped with fixed.
+        ncc_network: as ``ncc_after``, before any refinement.
         moving_file, fixed_file: from which they were read; None for images that were not.
         resampled_from: the moving image as it was given, where it had another size or spacing than fixed; else None.
     """
@@ -45,6 +46,7 @@ class Registration:
     parts: tuple[BSplinePart, ...]
     folded_percent: float
     ncc_before: float
+    ncc_network: float
     ncc_after: float
     moving_file: Path | None
     fixed_file: Path | None

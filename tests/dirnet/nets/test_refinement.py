@@ -11,6 +11,8 @@ from dirnet.nets.losses import ncc
 from dirnet.nets.refinement import refine
 from dirnet.nets.splines import BSplineTransformer
 from dirnet.registrar import Registrar
+from dirnet.training.engines import RegistrationInferer
+from dirnet.trust import estimated_dice
 from transforms.cine import scale_intensity
 from transforms.phantom import Phantom
 
@@ -53,6 +55,26 @@ def test_each_pair_is_refined_as_if_it_were_alone(pairs):
     torch.testing.assert_close(together, alone, atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("steps", [-3, 2.5, True, "10"])
+def test_steps_that_are_no_number_of_them(steps):
+    for use in (lambda: Registrar.load("unsupervised", "cpu", steps), lambda: RegistrationInferer(refinement=steps)):
+        with pytest.raises(InputError, match="refinement: expected a whole number of steps from 0"):
+            use()
+
+
+def test_the_estimate_of_a_refined_propagation_is_that_of_an_evaluation(pairs):
+    """The mirrored images are not refined by either."""
+    drawn, registrar = Phantom(1, (96, 112), phases=8).lumen(1, 0), Registrar.load("unsupervised", "cpu", 5)
+    frames = np.stack([pairs[0, 0], *pairs[:, 1]])
+    followed = registrar.propagate(frames, drawn, 0)
+    inputs = torch.from_numpy(np.stack([[frames[0], frame] for frame in frames[1:]]))
+    masks = torch.from_numpy(drawn.astype(np.float32)).expand(3, 1, 96, 112)
+    with torch.no_grad():
+        found = RegistrationInferer(registrar.amp, True, 5)(inputs, registrar.network, masks)
+    expected = estimated_dice(torch.from_numpy(followed.masks[1:, None]), found["mirrored_masks"])
+    np.testing.assert_array_equal(followed.estimated_dice[1:], expected)
+
+
 def test_a_field_without_spline_is_refused(pairs):
     with pytest.raises(InputError, match="control points of a B-spline"):
         refine(Displacement(torch.zeros(3, 2, 96, 112)), pairs, 1)
@@ -62,4 +84,5 @@ def test_a_registrar_refines(pairs):
     moving, fixed = pairs[2].numpy()
     alone, refined = (Registrar.load("unsupervised", "cpu", steps).register(moving, fixed) for steps in (0, 10))
     assert refined.ncc_after > alone.ncc_after
+    assert refined.ncc_network == alone.ncc_network == alone.ncc_after
     assert not np.array_equal(refined.ddf, alone.ddf)

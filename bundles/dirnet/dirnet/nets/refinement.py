@@ -14,13 +14,24 @@ from ..fields.resampling import warp
 from .losses import FoldingLoss, ncc
 from .splines import BSplineTransformer
 
-__all__ = ["refine"]
+__all__ = ["check_steps", "refine"]
 
 # of MONAI's bending energy, at each step
 warnings.filterwarnings("ignore", message="Using a non-tuple sequence for multidimensional indexing")
 
 STEP = 0.1  # pixels, of Adam; larger ones gained no more Dice on the validation split
 BENDING, FOLDING, MARGIN = 2.0, 10.0, 0.1
+
+
+def check_steps(steps: int) -> int:
+    """The number of steps itself.
+
+    Raises:
+        InputError: when it is no whole number from 0.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise InputError(f"refinement: expected a whole number of steps from 0, got {steps!r}")
+    return steps
 
 
 def refine(displacement: Displacement, pairs: Tensor, steps: int) -> Displacement:

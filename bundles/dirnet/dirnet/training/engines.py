@@ -17,6 +17,7 @@ from ..errors import check_flag
 from ..fields.resampling import warp
 from ..nets.inference import predict_displacement
 from ..nets.networks import DIRNet
+from ..nets.refinement import check_steps
 from ..trust import mirrored_masks
 
 __all__ = ["PrepareContourPair", "PreparePair", "RegistrationInferer", "compile_layers"]
@@ -91,7 +92,7 @@ class RegistrationInferer(Inferer):
         super().__init__()
         self.amp = check_flag(amp, "amp")
         self.mirrored = check_flag(mirrored, "mirrored")
-        self.refinement = refinement
+        self.refinement = check_steps(refinement)
 
     def __call__(self, inputs: Tensor, network: nn.Module, masks: Tensor | None = None) -> dict[str, Any]:  # type: ignore[override]
         """
