@@ -107,10 +107,9 @@ def group(**sequences):
     return item
 
 
-def write_enhanced(path, pixels, order, timed=True):
-    """An enhanced MR image of all frames of a cine (S, T, H, W), in an order of slices and times: phase images beside
-    magnitude, each with a scale of its own, slices of 8 mm."""
-    dataset = mr_image(np.stack([pixels[s, t] for s, t in order for _ in "MP"]))
+def enhanced_image(pixels, items):
+    """An enhanced MR image (T, H, W) of slices of 8 mm, with the functional groups of each frame."""
+    dataset = mr_image(pixels)
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = uid.EnhancedMRImageStorage
     for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "TriggerTime"):
         delattr(dataset, name)
@@ -120,7 +119,14 @@ def write_enhanced(path, pixels, order, timed=True):
             PixelMeasuresSequence={"PixelSpacing": [1.5, 1.25], "SliceThickness": 8},
         )
     ]
-    dataset.PerFrameFunctionalGroupsSequence = [
+    dataset.PerFrameFunctionalGroupsSequence = items
+    return dataset
+
+
+def write_enhanced(path, pixels, order, timed=True):
+    """An enhanced MR image of all frames of a cine (S, T, H, W), in an order of slices and times: phase images beside
+    magnitude, each with a scale of its own."""
+    items = [
         group(
             PlanePositionSequence={"ImagePositionPatient": [0, 0, 8 * s]},
             FrameContentSequence={"TemporalPositionIndex": t + 1 if timed else 1},
@@ -131,7 +137,7 @@ def write_enhanced(path, pixels, order, timed=True):
         for s, t in order
         for component in ("MAGNITUDE", "PHASE")
     ]
-    dataset.save_as(path)
+    enhanced_image(np.stack([pixels[s, t] for s, t in order for _ in "MP"]), items).save_as(path)
     return path
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "numbers",
     "pixel_spacing",
     "read_dicom",
+    "sop_class",
 ]
 
 MAX_PIXELS = 2**24  # of one slice, or of all frames that few bytes are to be decompressed to: 4096 x 4096
@@ -108,6 +109,18 @@ def read_dicom(path: str | Path, pixels: bool = True) -> pydicom.FileDataset:
             implicit, _ = dataset.original_encoding if hasattr(dataset, "original_encoding") else (True, True)
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         return dataset
+
+
+def sop_class(path: str | Path) -> str | None:
+    """What kind of object a file is, by its SOP Class UID; None where it is no DICOM, or does not say.
+
+    Raises:
+        InputError: when it is damaged.
+    """
+    if not is_dicom(path):
+        return None
+    uid = read_dicom(path, pixels=False).get("SOPClassUID")
+    return None if uid is None else str(uid)
 
 
 def numbers(header: Dataset, keyword: str, path: str | Path) -> tuple[float, ...] | None:

@@ -269,8 +269,9 @@ def _whole(text: str, least: int, path: Path, name: str) -> int:
 
 def _records(study: Study) -> list[Record]:
     cine = read_cine_stack(study.cine)
-    drawn = {phase: _read_drawn(path, cine, study.labels) for phase, path in study.drawings.items()}
-    if len(set(study.drawings.values())) < len(drawn) and any(masks.shape[1] == 1 for masks in drawn["ed"].values()):
+    read = {path: _read_drawn(path, cine, study.labels) for path in set(study.drawings.values())}
+    drawn = {phase: read[path] for phase, path in study.drawings.items()}
+    if len(read) < len(drawn) and any(masks.shape[1] == 1 for masks in drawn["ed"].values()):
         raise InputError(f"{study.drawings['ed']}: expected a label image with time, (x, y, slice, time)")
     phases = _phases(study, cine, drawn) if study.phases is None else study.phases
     frames = cine.images.shape[1]

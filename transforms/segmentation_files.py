@@ -11,7 +11,7 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.uid import SegmentationStorage
 
-from .dicom import is_dicom, named_errors, read_dicom
+from .dicom import named_errors, read_dicom, sop_class
 from .errors import InputError
 from .grids import check_edges, on_grid, slice_grid
 from .nifti_files import MOST_DATA, MOST_DATA_PER_BYTE
@@ -29,10 +29,7 @@ LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # which pydicom 2.4 has no n
 
 def is_segmentation(path: str | Path) -> bool:
     """Whether a file is a DICOM Segmentation or Label Map Segmentation."""
-    if not is_dicom(path):
-        return False
-    with named_errors(path):
-        return read_dicom(path, pixels=False).get("SOPClassUID") in (SegmentationStorage, LABEL_MAP_STORAGE)
+    return sop_class(path) in (SegmentationStorage, LABEL_MAP_STORAGE)
 
 
 def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.ndarray], dict[int, str]]:

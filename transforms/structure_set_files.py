@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from pydicom.uid import RTStructureSetStorage
 
 from .contours import enclosed
-from .dicom import RANGES, is_dicom, named_errors, read_dicom
+from .dicom import RANGES, named_errors, read_dicom, sop_class
 from .errors import InputError
 from .grids import PLANES_APART, check_lost
 from .references import Reference, check_used, instances, referred
@@ -54,10 +54,7 @@ class Region:
 
 def is_structure_set(path: str | Path) -> bool:
     """Whether a file is a DICOM RT Structure Set."""
-    if not is_dicom(path):
-        return False
-    with named_errors(path):
-        return read_dicom(path, pixels=False).get("SOPClassUID") == RTStructureSetStorage
+    return sop_class(path) == RTStructureSetStorage
 
 
 def read_structure_set(

@@ -23,6 +23,7 @@ class Method:
         title: in tables and figures.
         overlay: config that is laid over the bundle's ``train.json`` and ``evaluate.json``; None for these as they are.
         trained: whether it is a network that the experiment trains.
+        shipped: whether it is a network whose weights are shipped, of which the overlay says which.
         needs: a library beside the project's own.
     """
 
@@ -30,6 +31,7 @@ class Method:
     title: str
     overlay: Path | None
     trained: bool = True
+    shipped: bool = False
     needs: str | None = None
 
 
@@ -39,8 +41,8 @@ METHODS = {
         Method("before", "no registration", OVERLAYS / "before.json", trained=False),
         Method("elastix", "elastix, as in the paper", OVERLAYS / "elastix.json", trained=False),
         Method("elastix_tuned", "elastix, tuned", OVERLAYS / "elastix_tuned.json", trained=False),
-        Method("farneback", "Farnebäck's optical flow, tuned", OVERLAYS / "farneback.json", False, "cv2"),
-        Method("dis", "DIS optical flow, tuned", OVERLAYS / "dis.json", False, "cv2"),
+        Method("farneback", "Farnebäck's optical flow, tuned", OVERLAYS / "farneback.json", trained=False, needs="cv2"),
+        Method("dis", "DIS optical flow, tuned", OVERLAYS / "dis.json", trained=False, needs="cv2"),
         Method("bl", "BL", CONFIGS / "variants" / "bl.json"),
         Method("a1", "A1, max pooling", CONFIGS / "variants" / "a1.json"),
         Method("a2", "A2, strided convolutions", CONFIGS / "variants" / "a2.json"),
@@ -49,7 +51,7 @@ METHODS = {
         Method("c1", "C1, two more convolutions", CONFIGS / "variants" / "c1.json"),
         Method("c2", "C2, fully connected", CONFIGS / "variants" / "c2.json"),
         Method("fine", "fine: C1, 32 kernels, 8 px", None),
-        Method("contours", "contours, as shipped", OVERLAYS / "contours.json", trained=False),
+        Method("contours", "contours, as shipped", OVERLAYS / "contours.json", trained=False, shipped=True),
     )
 }
 

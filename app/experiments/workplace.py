@@ -122,13 +122,10 @@ class Workplace:
     def _key(self, method: Method, split: str) -> str:
         """Hash of all that a method's registrations of a split follow from: configs, images and masks, weights."""
         parts = [Path(file).read_text() for file in _files("evaluate.json", method)]
-        records = self._parser("evaluate.json", method, **self._evaluation_options(method, split)).get_parsed_content(
-            "records"
-        )
-        parts += [fingerprint(record).decode() for record in records]
-        if method.trained or method.name == "contours":
-            weights = self._parser("evaluate.json", method, **self._evaluation_options(method, split))
-            parts.append(hashlib.sha256(Path(weights.get_parsed_content("ckpt_file")).read_bytes()).hexdigest())
+        parser = self._parser("evaluate.json", method, **self._evaluation_options(method, split))
+        parts += [fingerprint(record).decode() for record in parser.get_parsed_content("records")]
+        if method.trained or method.shipped:
+            parts.append(hashlib.sha256(Path(parser.get_parsed_content("ckpt_file")).read_bytes()).hexdigest())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
-from pydicom.uid import EnhancedMRImageStorage
 
-from tests.dicom import mr_image
+from tests.dicom import enhanced_image, group
 from tests.layouts import ACDC, MNMS, frames, labels, phantom, save, structures, write_acdc, write_mnms, write_ukb
 from transforms import loading
 from transforms.cine import fingerprint, scale_intensity
@@ -139,30 +137,9 @@ def test_a_folder_of_studies(tmp_path, caplog):
         assert record["es"] == far.argmax()
 
 
-def group(**sequences):
-    """An item of functional groups."""
-    item = pydicom.Dataset()
-    for name, values in sequences.items():
-        part = pydicom.Dataset()
-        for keyword, value in values.items():
-            setattr(part, keyword, value)
-        setattr(item, name, [part])
-    return item
-
-
-def enhanced(path, pixels, first=0):
+def write_magnitudes(path, pixels, first=0):
     """A multi-frame DICOM file of (slices, times, H, W), the first of which is the n-th of a stack."""
-    dataset = mr_image(pixels.reshape(-1, *pixels.shape[2:]))
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
-    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "TriggerTime"):
-        delattr(dataset, name)
-    dataset.SharedFunctionalGroupsSequence = [
-        group(
-            PlaneOrientationSequence={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
-            PixelMeasuresSequence={"PixelSpacing": [1.5, 1.25], "SliceThickness": 8},
-        )
-    ]
-    dataset.PerFrameFunctionalGroupsSequence = [
+    items = [
         group(
             PlanePositionSequence={"ImagePositionPatient": [0, 0, 8 * (first + s)]},
             CardiacSynchronizationSequence={"NominalCardiacTriggerDelayTime": 25.0 * t},
@@ -170,15 +147,15 @@ def enhanced(path, pixels, first=0):
         for s, t in np.ndindex(pixels.shape[:2])
     ]
     path.parent.mkdir(exist_ok=True)
-    dataset.save_as(path)
+    enhanced_image(pixels.reshape(-1, *pixels.shape[2:]), items).save_as(path)
 
 
 def test_slices_of_multi_frame_dicom(tmp_path):
     """All slices in one file, and a file each."""
     pixels = np.random.default_rng(0).integers(0, 999, (2, 4, 12, 16)).astype(np.uint16)
-    enhanced(tmp_path / "one" / "a.dcm", pixels)
+    write_magnitudes(tmp_path / "one" / "a.dcm", pixels)
     for number, part in enumerate(pixels):
-        enhanced(tmp_path / "several" / f"{number}.dcm", part[None], number)
+        write_magnitudes(tmp_path / "several" / f"{number}.dcm", part[None], number)
     records = read_folder(tmp_path)
     assert [(record["patient"], record.get("file_slice")) for record in records] == [
         *(("one", 0), ("one", 1), ("several", None), ("several", None))

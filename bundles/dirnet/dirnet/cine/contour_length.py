@@ -16,7 +16,7 @@ from contourpy import contour_generator
 from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
 
-from .volumes import check_spacing
+from .volumes import check_masks
 
 __all__ = ["circumferential_strain", "contour_lengths"]
 
@@ -36,10 +36,7 @@ def contour_lengths(masks: ArrayLike, spacing: Sequence[float]) -> np.ndarray:
     Raises:
         ValueError: when ``masks`` are no images, or ``spacing`` is not two positive numbers.
     """
-    inside = np.asarray(masks) > 0.5
-    if inside.ndim < 2:
-        raise ValueError(f"expected masks (..., H, W), got an array of {inside.shape}")
-    row, column = check_spacing(spacing)
+    inside, (row, column) = check_masks(masks, spacing)
     lengths = [_length(mask, np.array([column, row])) for mask in inside.reshape(-1, *inside.shape[-2:])]
     return np.array(lengths).reshape(inside.shape[:-2])
 

@@ -24,7 +24,6 @@ from ..files.pictures import save_picture
 from ..files.tables import write_csv
 from ..registrar import Registrar
 from ..registration import Propagation
-from ..trust import DOUBTFUL
 from . import (
     VentricularFunction,
     VolumeCurve,
@@ -37,7 +36,7 @@ from . import (
     save_animation,
     ventricular_function,
 )
-from .plausibility import warnings_of
+from .plausibility import doubtful_slices, warnings_of
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +94,9 @@ class Followed:
         numbers["peak_circumferential_strain_percent"] = _number(peak)
         folded = max(float(result.folded_percent.max()) for result in self.slices.values())
         numbers["folded_percent"] = round(folded, 4)
-        estimates = {number: result.estimated_dice for number, result in self.slices.items()}
-        numbers["lowest_estimated_dice"] = _number(min(float(estimate.min()) for estimate in estimates.values()))
-        numbers["slices_to_look_at"] = [n for n, estimate in estimates.items() if estimate.min() < DOUBTFUL]
+        lowest = min(float(result.estimated_dice.min()) for result in self.slices.values())
+        numbers["lowest_estimated_dice"] = _number(lowest)
+        numbers["slices_to_look_at"] = doubtful_slices(self)
         numbers["warnings"] = warnings_of(self)
         return numbers
 

@@ -12,7 +12,7 @@ from ..trust import DOUBTFUL
 if TYPE_CHECKING:
     from .follow import Followed
 
-__all__ = ["warnings_of"]
+__all__ = ["doubtful_slices", "warnings_of"]
 
 MOST_FOLDED = 0.1  # % of an image's pixels
 CIRCUMFERENTIAL_STRAIN = (-55.0, 10.0)  # %, of hearts, ill ones too
@@ -31,6 +31,11 @@ def warnings_of(followed: Followed) -> list[str]:
     return [*_of_fields(followed), *_of_contours(followed), *_of_strain(followed), *_of_extent(followed)]
 
 
+def doubtful_slices(followed: Followed) -> list[int]:
+    """Slices on a frame of which the contour probably fits badly, see :mod:`dirnet.trust`."""
+    return [number for number, result in followed.slices.items() if result.estimated_dice.min() < DOUBTFUL]
+
+
 def _of_fields(followed: Followed) -> Iterator[str]:
     folded = {number: float(result.folded_percent.max()) for number, result in followed.slices.items()}
     many = [number for number, percent in folded.items() if percent > MOST_FOLDED]
@@ -45,8 +50,7 @@ def _of_contours(followed: Followed) -> Iterator[str]:
     if border.any():
         slices = np.flatnonzero(border.any(axis=(1, 2, 3))).tolist()
         yield f"{_slices(slices)}: the contour touches the image's border; what lies beyond is not counted"
-    doubtful = [number for number, result in followed.slices.items() if result.estimated_dice.min() < DOUBTFUL]
-    if doubtful:
+    if doubtful := doubtful_slices(followed):
         yield f"{_slices(doubtful)}: the contour probably fits badly (estimated Dice below {DOUBTFUL})"
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from transforms.dicom_series import usual_gap
+
 if TYPE_CHECKING:
     from transforms.cine_files import CineStack
 
@@ -16,6 +18,7 @@ __all__ = [
     "VentricularFunction",
     "VolumeCurve",
     "areas",
+    "check_masks",
     "check_spacing",
     "cine_volume",
     "ventricular_function",
@@ -72,10 +75,7 @@ def areas(masks: ArrayLike, spacing: Sequence[float]) -> np.ndarray:
     Raises:
         ValueError: when ``masks`` are no images, or ``spacing`` is not two positive numbers.
     """
-    inside = np.asarray(masks) > 0.5
-    if inside.ndim < 2:
-        raise ValueError(f"expected masks (..., H, W), got an array of {inside.shape}")
-    row, column = check_spacing(spacing)
+    inside, (row, column) = check_masks(masks, spacing)
     pixels = inside.sum((-2, -1)).astype(float)
     return np.where(pixels > 0, pixels, np.nan) * (row * column)
 
@@ -160,6 +160,18 @@ def ventricular_function(ml: ArrayLike, ed: int | None = None, es: int | None = 
     return VentricularFunction(ed, es, edv, esv, edv - esv, fraction, int(np.isnan(curve).sum()))
 
 
+def check_masks(masks: ArrayLike, spacing: Sequence[float]) -> tuple[np.ndarray, tuple[float, float]]:
+    """What is inside masks (..., H, W), bool, and their spacing (row mm, column mm).
+
+    Raises:
+        ValueError: when ``masks`` are no images, or ``spacing`` is not two positive numbers.
+    """
+    inside = np.asarray(masks) > 0.5
+    if inside.ndim < 2:
+        raise ValueError(f"expected masks (..., H, W), got an array of {inside.shape}")
+    return inside, check_spacing(spacing)
+
+
 def check_spacing(spacing: Sequence[float]) -> tuple[float, float]:
     """
     Raises:
@@ -187,7 +199,7 @@ def _places(slices: int, positions: Sequence[float] | None, distance: float | No
     gaps = np.diff(np.sort(places))
     if not gaps.min() > 0:
         raise ValueError(f"two slices lie at the same position: {sorted(places.tolist())}")
-    return places, float(np.quantile(gaps, 0.5, method="lower"))
+    return places, usual_gap(gaps)
 
 
 def _extreme(curve: np.ndarray, leave_out: int | None) -> int | None:

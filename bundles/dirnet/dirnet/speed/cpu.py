@@ -11,19 +11,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["eager_on_cpu", "fuse", "fusion_works", "images_per_part", "is_plain_and_eager"]
+__all__ = ["fuse", "fusion_works", "images_per_part", "is_plain_and_eager"]
 
 _making = threading.Lock()  # whether oneDNN fuses is one flag of the whole process
 
 
-def eager_on_cpu(tensor: Tensor) -> bool:
-    """Whether it is computed now, on a CPU: not while a program is made that takes other sizes too."""
-    return tensor.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
-
-
 def is_plain_and_eager(tensor: Tensor) -> bool:
-    """Whether what is made of its size alone can be kept for another: of a plain tensor that has values now."""
-    return type(tensor) in (Tensor, nn.Parameter) and eager_on_cpu(tensor)
+    """Whether what is made of its size alone can be kept for another: of a plain tensor on a CPU that has values now,
+    not while a program is made that takes other sizes too."""
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu"
+    return plain and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 def images_per_part(images: Tensor, pixels: int) -> int:

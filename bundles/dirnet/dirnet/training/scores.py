@@ -30,7 +30,7 @@ from ..files.tables import write_csv
 from ..nets.losses import ncc
 from ..trust import DOUBTFUL, estimated_dice, terms
 from .patients import MEASUREMENTS, by_patient
-from .structures import show_structures, structure_scores, summarise_structures
+from .structures import STATES, show_structures, structure_scores, summarise_structures
 
 __all__ = ["MeanScore", "RegistrationTable", "lumen_dice", "registration_loss", "similarity"]
 
@@ -245,9 +245,6 @@ def _means(scored: pd.DataFrame, registered: pd.DataFrame) -> dict[str, Any]:
         name: {"mean": float(column.mean()), "sd": float(column.std(ddof=0))} if len(column) else None
         for name, column in columns.items()
     }
-
-
-STATES = ("before", "after")
 
 
 def show(summary: Mapping[str, Any], console: Console) -> None:

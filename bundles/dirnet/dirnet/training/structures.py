@@ -15,7 +15,7 @@ from transforms.structures import STRUCTURES
 
 from ..fields.masks import dice, surface_scores
 
-__all__ = ["SCORED", "show_structures", "structure_scores", "summarise_structures"]
+__all__ = ["SCORED", "STATES", "show_structures", "structure_scores", "summarise_structures"]
 
 SCORED = ("epicardium", "myocardium", "rv")
 NAMES = {"epicardium": "epicardium", "myocardium": "myocardium", "rv": "right ventricle"}
