@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom import is_dicom, numbers, read_dicom
+from .dicom import SEGMENTATIONS, is_dicom, numbers, read_dicom
 from .dicom_series import (
     Series,
     as_series,
@@ -127,7 +127,7 @@ def dicom_study(files: Iterable[Path]) -> str | None:
     try:
         header = read_dicom(found[0], pixels=False)
         study, frames = str(header.get("StudyInstanceUID") or ""), numbers(header, "NumberOfFrames", found[0]) or (1,)
-        several = frames[0] > 1 and header.get("Modality") != "SEG"
+        several = frames[0] > 1 and header.get("SOPClassUID") not in SEGMENTATIONS
     except InputError:
         study, several = "", False
     return study if len(found) == 2 or several else None
@@ -172,7 +172,10 @@ def _read_series(folder: Path, series: str | None) -> CineStack:
 
 
 def _read_multiframe(path: Path) -> CineStack:
-    return read_stack(as_series(dicom_frames(path, read_dicom(path))))
+    dataset = read_dicom(path)
+    if dataset.get("SOPClassUID") in SEGMENTATIONS:
+        raise InputError(f"{path}: a DICOM Segmentation, which is drawn on a cine, and no cine")
+    return read_stack(as_series(dicom_frames(path, dataset)))
 
 
 def read_stack(series: Series) -> CineStack:

@@ -15,7 +15,13 @@ import pydicom
 from pydicom import Dataset, encaps
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    SegmentationStorage,
+)
 
 from .errors import InputError
 from .values import check_finite
@@ -25,6 +31,7 @@ warnings.filterwarnings("ignore", message="Invalid value for VR UI", category=Us
 
 __all__ = [
     "MAX_PIXELS",
+    "SEGMENTATIONS",
     "BoundedFile",
     "dicom_pixels",
     "frame_headers",
@@ -63,6 +70,8 @@ RANGES = {
     "BitsStored": (1, 1, 64),
     "HighBit": (1, 0, 63),
 }
+# what is drawn on images, as pixels: binary or fractional, and label maps, which pydicom 2.4 has no name for
+SEGMENTATIONS = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")
 FLOAT_PIXELS = ("FloatPixelData", "DoubleFloatPixelData")
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from .dicom import dicom_pixels, frame_headers, is_dicom, named_errors, numbers, read_dicom
+from .dicom import SEGMENTATIONS, dicom_pixels, frame_headers, is_dicom, named_errors, numbers, read_dicom
 from .errors import InputError
 
 __all__ = [
@@ -188,7 +188,7 @@ def find_series(folder: Path, progress: Callable[[int, int], None] | None = None
             if path.name == "DICOMDIR" or _sop_class(path, dataset) == MediaStorageDirectoryStorage:
                 continue
             kinds.add((path.parent, _suffix(path)))
-            if numbers(dataset, "Rows", path) is None:
+            if numbers(dataset, "Rows", path) is None or dataset.get("SOPClassUID") in SEGMENTATIONS:
                 without_image.append(path)
                 continue
             for frame in dicom_frames(path, dataset):

@@ -96,7 +96,7 @@ def read_folder(folder: str | Path) -> list[Record]:
     for study in tqdm(studies, "cines", leave=False, disable=None, delay=2):
         try:
             found = _records(study)
-        except InputError as error:
+        except (InputError, FileNotFoundError) as error:
             if layout is not _studies:
                 raise
             logger.warning("left out, no cine: %s", error)
@@ -189,8 +189,13 @@ def _mnms(root: Path) -> list[Study]:
 
 
 def _columns(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        return set(next(csv.reader(file), []))
+        try:
+            return set(next(csv.reader(file), []))
+        except csv.Error:  # no table
+            return set()
 
 
 def _ukb(root: Path) -> list[Study]:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from pydicom.uid import SegmentationStorage
 
-from .dicom import named_errors, read_dicom, sop_class
+from .dicom import SEGMENTATIONS, named_errors, read_dicom, sop_class
 from .errors import InputError
 from .grids import check_edges, on_grid, slice_grid
 from .nifti_files import MOST_DATA, MOST_DATA_PER_BYTE
@@ -24,12 +23,11 @@ __all__ = ["is_segmentation", "read_segmentation"]
 
 GEOMETRY = ("PixelMeasuresSequence", "PlaneOrientationSequence", "PlanePositionSequence")
 SAME_PLACE = 0.01  # mm
-LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # which pydicom 2.4 has no name for
 
 
 def is_segmentation(path: str | Path) -> bool:
     """Whether a file is a DICOM Segmentation or Label Map Segmentation."""
-    return sop_class(path) in (SegmentationStorage, LABEL_MAP_STORAGE)
+    return sop_class(path) in SEGMENTATIONS
 
 
 def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.ndarray], dict[int, str]]:

@@ -8,9 +8,10 @@ from itertools import product
 import numpy as np
 import pytest
 
+from dirnet.files.dicom import write_segmentation, write_structure_set
 from tests.dicom import mr_image, write_enhanced
 from transforms.cine import read_image
-from transforms.cine_files import read_cine_stack
+from transforms.cine_files import dicom_study, read_cine_stack
 from transforms.dicom_series import choose_series, find_series
 from transforms.errors import InputError
 
@@ -325,3 +326,22 @@ def test_a_compressed_cine(tmp_path, caplog):
             dataset = mr_image(PIXELS[s, t], syntax, TriggerTime=25 * t, ImagePositionPatient=[0, 0, 8 * s])
             dataset.save_as(folder / f"{s}-{t}.dcm")
         assert is_right(read_cine_stack(folder))
+
+
+def test_a_segmentation_beside_its_cine_is_no_other_cine(tmp_path, caplog):
+    write(tmp_path / "study", lambda dataset, s, t: None)
+    cine = read_cine_stack(tmp_path / "study")
+    drawn = np.zeros(cine.images.shape, bool)
+    drawn[..., 4:8, 4:8] = True
+    write_segmentation(tmp_path / "study" / "seg.dcm", drawn, cine.files)
+    write_structure_set(tmp_path / "study" / "rtstruct.dcm", drawn, cine.files)
+    assert is_right(read_cine_stack(tmp_path / "study"))
+    assert len(find_series(tmp_path / "study")) == 1
+    assert "rtstruct.dcm and 1 others: without an image, passed over" in caplog.text
+    with pytest.raises(InputError, match=r"seg\.dcm: a DICOM Segmentation, which is drawn on a cine, and no cine"):
+        read_cine_stack(tmp_path / "study" / "seg.dcm")
+    (tmp_path / "drawings").mkdir()
+    shutil.move(tmp_path / "study" / "seg.dcm", tmp_path / "drawings")
+    with pytest.raises(FileNotFoundError, match="holds no DICOM file of an image"):
+        find_series(tmp_path / "drawings")
+    assert dicom_study((tmp_path / "drawings").iterdir()) is None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from tests.dicom import enhanced_image, group
@@ -123,8 +124,14 @@ def test_a_folder_of_studies(tmp_path, caplog):
     save(frames(phantom(8)), root / "d" / "cine.nii.gz")
     save(labels(phantom(8), 0, ACDC), root / "d" / "mask.nii.gz")
     (root / "notes.txt").write_text("no cine")
+    (root / "report").mkdir()
+    report = pydicom.dcmread(next((root / "dicom0").rglob("*.dcm")))
+    del report.Rows, report.Columns, report.PixelData
+    report.save_as(root / "report" / "sr.dcm")
+    (root / "table.csv").mkdir()
     records = read_folder(root)
     assert splits(records) == {"training": ["c", "d", "dicom0"], "validation": ["dicom1"]}
+    assert re.search(r"left out, no cine: .*report' holds no DICOM file of an image", caplog.text)
     assert re.search(r"left out, no cine: .*mask.nii.gz", caplog.text)
     for record in records:
         assert not any(drawn(record).values())
