@@ -319,8 +319,10 @@ def _files(path: Path, cine: CineStack) -> list[tuple[list[str], int | None]]:
     files = [sorted(set(map(str, frames))) for frames in cine.files]
     if any(len(each) > 1 for each in files):
         raise InputError(f"{path}: expected all frames of a slice in one DICOM file, or a file each")
-    alone = len({each[0] for each in files}) == len(files)
-    return [(each, None if alone else number) for number, each in enumerate(files)]
+    names = [name for (name,) in files]
+    return [
+        ([name], names[:number].count(name) if names.count(name) > 1 else None) for number, name in enumerate(names)
+    ]
 
 
 def _phases(study: Study, cine: CineStack, drawn: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, int]:

@@ -158,17 +158,21 @@ def write_magnitudes(path, pixels, first=0):
 
 
 def test_slices_of_multi_frame_dicom(tmp_path):
-    """All slices in one file, and a file each."""
+    """All slices in one file, a file each, and two a file."""
     pixels = np.random.default_rng(0).integers(0, 999, (2, 4, 12, 16)).astype(np.uint16)
     write_magnitudes(tmp_path / "one" / "a.dcm", pixels)
     for number, part in enumerate(pixels):
         write_magnitudes(tmp_path / "several" / f"{number}.dcm", part[None], number)
+    more = np.random.default_rng(1).integers(0, 999, (5, 4, 12, 16)).astype(np.uint16)
+    for first, count in ((0, 2), (2, 2), (4, 1)):
+        write_magnitudes(tmp_path / "two a file" / f"{first}.dcm", more[first : first + count], first)
     records = read_folder(tmp_path)
     assert [(record["patient"], record.get("file_slice")) for record in records] == [
-        *(("one", 0), ("one", 1), ("several", None), ("several", None))
+        *(("one", 0), ("one", 1), ("several", None), ("several", None)),
+        *(("two a file", number) for number in (0, 1, 0, 1, None)),
     ]
     for record in records:
-        expected = scale_intensity(pixels[record["slice"]])
+        expected = scale_intensity((more if record["patient"] == "two a file" else pixels)[record["slice"]])
         np.testing.assert_allclose(LOAD(record)["image"], expected, atol=1e-3)
 
 
