@@ -187,9 +187,7 @@ def read_mask(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None =
     return one_structure(read_labels(path, size, grid), path).astype(np.uint8)
 
 
-def read_labels(
-    path: str | Path, size: tuple[int, ...], grid: sitk.Image | None = None, frame: int | None = None
-) -> np.ndarray:
+def read_labels(path: str | Path, size: tuple[int, ...], grid: sitk.Image | None = None) -> np.ndarray:
     """A label image on one slice, (H, W), its values as they are; a contour text rasterised.
 
     Args:
@@ -197,12 +195,10 @@ def read_labels(
             they say; see :func:`transforms.grids.on_slices`.
         size: of the slice, (H, W).
         grid: the slice's place, (W, H, 1); None where it has none.
-        frame: index of the time to take, of a file with several.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        InputError: when it cannot be read, has not this frame, is of another size or lies elsewhere; or as
-            :func:`read_contour`.
+        InputError: when it cannot be read, is of another size or lies elsewhere; or as :func:`read_contour`.
     """
     if Path(path).suffix == ".txt":
         return rasterise(read_contour(path, size), size)
@@ -217,14 +213,11 @@ def read_labels(
             raise InputError(f"{path}: mask of {_size(labels)}, frames of {size[0]}x{size[1]} pixels (rows x columns)")
         return labels
     volumes, placed, _ = read_volumes(path)
-    if len(volumes) > 1 and frame is None:
+    if len(volumes) > 1:
         raise InputError(f"{path}: expected what is drawn on one frame, found {len(volumes)} times")
-    if len(volumes) > 1 and frame is not None and frame >= len(volumes):
-        raise InputError(f"{path}: expected what is drawn on frame {frame}, found {len(volumes)} times")
-    volume = volumes[frame or 0] if len(volumes) > 1 else volumes[0]
-    check_finite(sitk.GetArrayViewFromImage(volume), path)
+    check_finite(sitk.GetArrayViewFromImage(volumes[0]), path)
     slice_ = sitk.Image([size[1], size[0], 1], sitk.sitkUInt8) if grid is None else grid
-    return on_slices(volume, placed, [slice_], grid is not None, path)[0]
+    return on_slices(volumes[0], placed, [slice_], grid is not None, path)[0]
 
 
 def read_grid(path: str | Path) -> sitk.Image | None:

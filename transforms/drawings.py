@@ -79,7 +79,9 @@ def read_masks(path: str | Path, cine: CineStack, labels: Labels = None) -> np.n
     return read_structures(path, cine, labels)["lumen"]
 
 
-def read_structures(path: str | Path, cine: CineStack, labels: Labels = None) -> dict[str, np.ndarray]:
+def read_structures(
+    path: str | Path, cine: CineStack, labels: Labels = None, lumen_needed: bool = True
+) -> dict[str, np.ndarray]:
     """What is drawn on a cine: by structure, bool (S, T, H, W), or (S, 1, H, W) where the file has no time.
 
     A file lies where it says; see :func:`transforms.grids.on_slices` for files that do not say it.
@@ -91,6 +93,7 @@ def read_structures(path: str | Path, cine: CineStack, labels: Labels = None) ->
         cine: on which it was drawn.
         labels: values by structure, of a file with several; see :func:`transforms.structures.parse_labels`. Without
             it a file has one value, the lumen.
+        lumen_needed: whether to refuse what has no lumen; a slice of a heart may have none.
 
     Returns:
         ``lumen``, and those of ``epicardium`` and ``rv`` that are drawn.
@@ -105,16 +108,16 @@ def read_structures(path: str | Path, cine: CineStack, labels: Labels = None) ->
     slices, _, height, width = cine.images.shape
     if is_nifti(path) or is_itk(path):
         image, names = _read_label_image(path, cine)
-        structures = from_labels(image, labels, path, names) if image.any() else {}
+        structures = from_labels(image, labels, path, names, lumen_needed) if image.any() else {}
     elif is_segmentation(path):
         segments, names = read_segmentation(path, cine)
-        structures = from_segments(segments, labels, path, names) if segments else {}
+        structures = from_segments(segments, labels, path, names, lumen_needed) if segments else {}
     elif is_structure_set(path):
         segments, names = read_structure_set(path, cine, None if known is None else known.values())
-        structures = from_segments(segments, labels, path, names) if segments else {}
+        structures = from_segments(segments, labels, path, names, lumen_needed) if segments else {}
     elif slices == 1:
         image = read_labels(path, (height, width), cine.grids[0] if cine.placed else None)
-        structures = from_labels(image[None, None], labels, path) if image.any() else {}
+        structures = from_labels(image[None, None], labels, path, None, lumen_needed) if image.any() else {}
     else:
         raise InputError(
             f"{path}: a cine of {slices} slices takes a NIfTI file, a DICOM Segmentation or an RT Structure Set of "

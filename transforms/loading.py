@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from monai.transforms import Transform
 
-from .cine import ASSUMED_SPACING, read_frames, read_grid, read_labels, read_mask, scale_intensity
-from .cine_files import read_cine_stack
-from .drawings import read_structures
+from .cine import ASSUMED_SPACING, read_frames, read_grid, scale_intensity
+from .cine_files import CineStack, read_cine_stack
+from .dicom import is_dicom
+from .drawings import NothingDrawnError, read_structures
 from .errors import InputError
 from .itk_files import is_itk
 from .nifti_files import is_nifti
 from .paths import check_file
-from .structures import STRUCTURES, from_labels
+from .structures import STRUCTURES, Labels
 
 __all__ = ["LoadCined"]
 
@@ -45,8 +47,12 @@ class LoadCined(Transform):
         self.percentiles = percentiles
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        several = None if record.get("file_slice") is None else _file_of(record)
-        frames, file_spacing = read_frames(record["frames"]) if several is None else several.frames(record)
+        if record.get("file_slice") is None:
+            frames, file_spacing = read_frames(record["frames"])
+            drawings, number = _Drawings(_one_slice(record, frames)), 0
+        else:
+            drawings, number = _file_of(record), record["file_slice"]
+            frames, file_spacing = _slice_of_file(record, drawings.cine(None))
         item = {key: value for key, value in record.items() if key not in STRUCTURES}
         item["image"] = torch.from_numpy(scale_intensity(frames, self.percentiles).astype(np.float16))
         for structure in self.structures:
@@ -56,10 +62,7 @@ class LoadCined(Transform):
                     raise InputError(
                         f"{path}: {structure} drawn on frame {index}; the cine has frames 0 to {len(frames) - 1}"
                     )
-                if several is None:
-                    mask = _read_drawn(record, structure, index, frames.shape[1:])
-                else:
-                    mask = several.drawn(record, structure, index)
+                mask = drawings.mask(path, structure, record.get("labels"), number, index)
                 masks[index] = torch.from_numpy(mask.astype(np.uint8))
             item[structure] = masks
         spacing = record.get("spacing") or file_spacing
@@ -68,49 +71,63 @@ class LoadCined(Transform):
         return item
 
 
-def _read_drawn(record: Mapping[str, Any], structure: str, frame: int, size: tuple[int, ...]) -> np.ndarray:
-    """A structure drawn on a frame of files of one slice, (H, W)."""
-    path, labels = record[structure][frame], record.get("labels")
-    grid = read_grid(record["frames"][0]) if is_nifti(path) or is_itk(path) else None
-    if labels is None:
-        return read_mask(path, size, grid)
-    image = read_labels(path, size, grid, frame)
-    return from_labels(image, labels, path, lumen_needed=False).get(structure, np.zeros(size, bool))
+class _Drawings:
+    """What is drawn on a cine, each file of it read once.
 
+    Args:
+        cine: on which the file of a path is drawn.
+    """
 
-class _FileOfSlices:
-    """A cine of several slices in one file, and what is drawn on it: read once for the records that share them."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.cine = read_cine_stack(path)
-        self._drawings: dict[Any, dict[str, np.ndarray]] = {}
+    def __init__(self, cine: Callable[[str | None], CineStack]) -> None:
+        self.cine = cine
+        self._read: dict[Any, dict[str, np.ndarray]] = {}
         self._lock = threading.Lock()
 
-    def frames(self, record: Mapping[str, Any]) -> tuple[np.ndarray, tuple[float, float]]:
-        """The frames (T, H, W) of a record's slice, and their spacing."""
-        slices = len(self.cine.images)
-        if record["file_slice"] >= slices:
-            raise InputError(f"{self.path}: has slices 0 to {slices - 1}, found 'file_slice' {record['file_slice']}")
-        return self.cine.images[record["file_slice"]], self.cine.spacing
-
-    def drawn(self, record: Mapping[str, Any], structure: str, frame: int) -> np.ndarray:
-        """A structure drawn on a frame of a record's slice, (H, W)."""
-        path, labels = record[structure][frame], record.get("labels")
+    def mask(self, path: str, structure: str, labels: Labels, number: int, frame: int) -> np.ndarray:
+        """A structure on a slice and frame, (H, W) bool, all False where it is not drawn; without ``labels`` a file
+        holds one structure, whichever."""
+        cine = self.cine(path)
         with self._lock:
             key = (_state(path), repr(labels))
-            if key not in self._drawings:
-                self._drawings[key] = read_structures(path, self.cine, labels)
-            masks = self._drawings[key].get("lumen" if labels is None else structure)
+            if key not in self._read:
+                try:
+                    self._read[key] = read_structures(path, cine, labels, lumen_needed=False)
+                except NothingDrawnError:
+                    self._read[key] = {}
+            masks = self._read[key].get("lumen" if labels is None else structure)
         if masks is None:
-            return np.zeros(self.cine.images.shape[2:], bool)
-        return masks[record["file_slice"], frame if masks.shape[1] > 1 else 0]
+            return np.zeros(cine.images.shape[2:], bool)
+        return masks[number, frame if masks.shape[1] > 1 else 0]
+
+
+def _one_slice(record: Mapping[str, Any], frames: np.ndarray) -> Callable[[str | None], CineStack]:
+    """A record's frames as a cine of one slice; its place is read for drawings that have one."""
+
+    def cine(path: str | None) -> CineStack:
+        of_dicom = path is not None and is_dicom(path)
+        grid = read_grid(record["frames"][0]) if path and (of_dicom or is_nifti(path) or is_itk(path)) else None
+        placed = grid is not None
+        if grid is None:
+            grid = sitk.Image([frames.shape[2], frames.shape[1], 1], sitk.sitkUInt8)
+        files = [list(map(Path, record["frames"]))] if of_dicom and len(record["frames"]) == len(frames) else []
+        return CineStack(frames[None], [grid], (1.0, 1.0), None, files=files, placed=placed)
+
+    return cine
+
+
+def _slice_of_file(record: Mapping[str, Any], cine: CineStack) -> tuple[np.ndarray, tuple[float, float]]:
+    """The frames (T, H, W) of a record's slice of a file with several, and their spacing."""
+    number, slices = record["file_slice"], len(cine.images)
+    if number >= slices:
+        raise InputError(f"{record['frames'][0]}: has slices 0 to {slices - 1}, found 'file_slice' {number}")
+    return cine.images[number], cine.spacing
 
 
 _reading = threading.Lock()  # MONAI's data sets load by threads
 
 
-def _file_of(record: Mapping[str, Any]) -> _FileOfSlices:
+def _file_of(record: Mapping[str, Any]) -> _Drawings:
+    """What is drawn on a cine of several slices in one file: read once for the records that share it."""
     if len(record["frames"]) != 1:
         raise InputError(f"expected one file with all frames beside 'file_slice', found {len(record['frames'])}")
     with _reading:
@@ -118,8 +135,9 @@ def _file_of(record: Mapping[str, Any]) -> _FileOfSlices:
 
 
 @functools.lru_cache(maxsize=1)
-def _last_file(path: str, *state: int) -> _FileOfSlices:
-    return _FileOfSlices(path)
+def _last_file(path: str, *state: int) -> _Drawings:
+    cine = read_cine_stack(path)
+    return _Drawings(lambda _: cine)
 
 
 def _state(path: str) -> tuple[str, int, int]:

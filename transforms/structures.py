@@ -64,8 +64,7 @@ def from_labels(
 ) -> dict[str, np.ndarray]:
     """Masks by structure, bool, of a label image of any shape, 0 where nothing is drawn.
 
-    Arguments, result and errors as of :func:`from_segments`; InputError too when values are no whole numbers. One slice
-    of a heart may lack the lumen: ``lumen_needed`` False, for which ``labels`` are given.
+    Arguments, result and errors as of :func:`from_segments`; InputError too when values are no whole numbers.
     """
     values = np.unique(image[image != 0]).tolist()
     if labels is not None and any(value % 1 for value in values):
@@ -75,7 +74,11 @@ def from_labels(
 
 
 def from_segments(
-    segments: Mapping[int, np.ndarray], labels: Labels, name: str | Path, names: Mapping[int, str] | None = None
+    segments: Mapping[int, np.ndarray],
+    labels: Labels,
+    name: str | Path,
+    names: Mapping[int, str] | None = None,
+    lumen_needed: bool = True,
 ) -> dict[str, np.ndarray]:
     """Masks by structure, bool, of masks by number, which may overlap.
 
@@ -84,6 +87,7 @@ def from_segments(
         labels: see :func:`parse_labels`. Numbers that they do not name are passed over.
         name: of the file, in errors.
         names: what the file calls its numbers, for errors.
+        lumen_needed: whether to refuse what has no lumen; a slice of a heart may have none.
 
     Returns:
         the lumen first; then those of epicardium, with all of lumen and myocardium, and rv that are drawn.
@@ -91,7 +95,13 @@ def from_segments(
     Raises:
         InputError: when there are several without ``labels``, or the lumen's is not among them.
     """
-    return _named({number: partial(np.asarray, mask) for number, mask in segments.items()}, labels, name, names or {})
+    return _named(
+        {number: partial(np.asarray, mask) for number, mask in segments.items()},
+        labels,
+        name,
+        names or {},
+        lumen_needed,
+    )
 
 
 def _named(
@@ -99,7 +109,7 @@ def _named(
     labels: Labels,
     name: str | Path,
     names: Mapping[int, str],
-    lumen_needed: bool = True,
+    lumen_needed: bool,
 ) -> dict[str, np.ndarray]:
     known, said = parse_labels(labels), listed(list(masks), names)
     if known is None:

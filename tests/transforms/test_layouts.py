@@ -264,12 +264,16 @@ def test_a_datalist_keeps_slice_and_labels(acdc, tmp_path):
     )
 
 
+def _counting(read, reads):
+    return lambda path, *more, **options: reads.append(str(path)) or read(path, *more, **options)
+
+
 def test_a_file_is_read_once_for_all_its_slices(acdc, monkeypatch):
     records = read_folder(acdc)
     reads = []
     for name in ("read_cine_stack", "read_structures"):
         read = getattr(loading, name)
-        monkeypatch.setattr(loading, name, lambda path, *more, read=read: reads.append(str(path)) or read(path, *more))
+        monkeypatch.setattr(loading, name, _counting(read, reads))
     loading._last_file.cache_clear()
     for record in records:
         LOAD(record)
@@ -335,5 +339,5 @@ def test_label_images_of_one_slice(tmp_path, acdc):
         np.testing.assert_array_equal(loaded[structure][es], structures(patient, 0, es)[structure])
     assert loaded["rv"][0].any()
     assert not loaded["lumen"][0].any()
-    with pytest.raises(InputError, match=r"drawn\.nii: expected what is drawn on frame 6, found 6 times"):
+    with pytest.raises(InputError, match=r"drawn\.nii: drawn on 6 frames; the cine has 7"):
         LOAD({**single, "frames": [*names, names[0]], "rv": {6: files[es]}})
