@@ -15,7 +15,7 @@ from .errors import InputError
 if TYPE_CHECKING:
     from .cine_files import CineStack
 
-__all__ = ["Reference", "check_used", "instances", "referred"]
+__all__ = ["Reference", "check_used", "instances", "referred", "slices_of"]
 
 Reference = tuple[str, int | None]  # a SOP Instance UID and, of a file of several frames, a number from 1
 
@@ -48,6 +48,23 @@ def referred(images: Iterable[pydicom.Dataset]) -> Iterator[Reference]:
         yield uid, None
         if numbers is not None:
             yield from ((uid, int(number)) for number in np.atleast_1d(numbers))
+
+
+def slices_of(depths: np.ndarray, cine: CineStack) -> list[list[int]]:
+    """Of each slice which things without time lie on it, the nearest first: those whose nearest slice it is, and that
+    lie within half the distance between slices.
+
+    Args:
+        depths: (S, N) mm of N things from each slice's plane, along its normal.
+        cine: of S slices.
+    """
+    away = np.abs(depths)
+    reach = (cine.distance or cine.grids[0].GetSpacing()[2]) / 2
+    nearest = away.argmin(0)
+    return [
+        sorted(np.flatnonzero((nearest == number) & (away[number] <= reach)).tolist(), key=lambda n: away[number, n])
+        for number in range(len(away))
+    ]
 
 
 def check_used(path: str | Path, what: str, drawn: int, used: int) -> None:

@@ -14,7 +14,7 @@ from .dicom import SEGMENTATIONS, named_errors, read_dicom, sop_class
 from .errors import InputError
 from .grids import check_edges, on_grid, slice_grid
 from .nifti_files import MOST_DATA, MOST_DATA_PER_BYTE
-from .references import Reference, check_used, instances, referred
+from .references import Reference, check_used, instances, referred, slices_of
 
 if TYPE_CHECKING:
     from .cine_files import CineStack
@@ -110,8 +110,12 @@ def _by_place(path: str | Path, images: list[sitk.Image], cine: CineStack) -> np
     slices, _, height, width = cine.images.shape
     masks = np.zeros((slices, 1, height, width), bool)
     used, finer = set(), False
-    for number, grid in enumerate(cine.grids):
-        near = _near(path, images, grid)
+    depths = np.array([[_depth(image, grid) for image in images] for grid in cine.grids]).reshape(slices, len(images))
+    for number, (grid, near) in enumerate(zip(cine.grids, slices_of(depths, cine), strict=True)):
+        if sum(abs(depths[number, n] - depths[number, near[0]]) < SAME_PLACE for n in near) > 1:
+            raise InputError(
+                f"{path}: two frames lie at one place and refer to none of the cine's images: of which time are they?"
+            )
         finer = finer or len(near) > 1
         if not near:
             continue
@@ -194,15 +198,7 @@ def _image(
     return image
 
 
-def _near(path: str | Path, images: list[sitk.Image], grid: sitk.Image) -> list[int]:
-    """Which of some images lie within half a slice of a grid's plane, the nearest first."""
-    depths = []
-    for image in images:
-        centre = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
-        depths.append(grid.TransformPhysicalPointToContinuousIndex(centre)[2])
-    near = sorted((index for index, depth in enumerate(depths) if abs(depth) <= 0.5), key=lambda n: abs(depths[n]))
-    if sum(abs(depths[n] - depths[near[0]]) * grid.GetSpacing()[2] < SAME_PLACE for n in near) > 1:
-        raise InputError(
-            f"{path}: two frames lie at one place and refer to none of the cine's images: of which time are they?"
-        )
-    return near
+def _depth(image: sitk.Image, grid: sitk.Image) -> float:
+    """How far in mm an image's middle lies from a grid's plane, along its normal."""
+    centre = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
+    return grid.TransformPhysicalPointToContinuousIndex(centre)[2] * grid.GetSpacing()[2]

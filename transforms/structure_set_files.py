@@ -19,7 +19,7 @@ from .contours import enclosed
 from .dicom import RANGES, named_errors, read_dicom, sop_class
 from .errors import InputError
 from .grids import PLANES_APART, check_lost
-from .references import Reference, check_used, instances, referred
+from .references import Reference, check_used, instances, referred, slices_of
 
 if TYPE_CHECKING:
     from .cine_files import CineStack
@@ -173,17 +173,18 @@ def _by_place(path: str | Path, region: Region, cine: CineStack) -> Rings:
         _check_place(path, region, cine)
     rings: Rings = {}
     used, finer, farthest = set(), False, 0.0
-    for number, grid in enumerate(cine.grids):
-        indices = [_index(contour.points, grid) for contour in region.contours]
-        near = [n for n, index in enumerate(indices) if (np.abs(index[:, 2]) <= 0.5).all()]
+    indices = [[_index(contour.points, grid) for contour in region.contours] for grid in cine.grids]
+    depths = np.array(
+        [[_depth(index, grid) for index in found] for found, grid in zip(indices, cine.grids, strict=True)]
+    ).reshape(len(cine.grids), len(region.contours))
+    for number, near in enumerate(slices_of(depths, cine)):
         if not near:
             continue
-        depths = np.array([indices[n][:, 2].mean() for n in near]) * grid.GetSpacing()[2]
-        nearest = np.abs(depths).argmin()
-        on_plane = [n for n, depth in zip(near, depths, strict=True) if abs(depth - depths[nearest]) < SAME_PLANE]
+        nearest = depths[number, near[0]]
+        on_plane = [n for n in near if abs(depths[number, n] - nearest) < SAME_PLANE]
         finer = finer or len(on_plane) < len(near)
-        farthest = max(farthest, abs(float(depths[nearest])))
-        rings[number, 0] = [indices[n][:, :2] for n in on_plane]
+        farthest = max(farthest, abs(float(nearest)))
+        rings[number, 0] = [indices[number][n][:, :2] for n in on_plane]
         used.update(on_plane)
     if not finer:  # contours closer than the slices may lie between them, or beyond
         check_used(path, f"{region.name} has {len(region.contours)} contours", len(region.contours), len(used))
@@ -203,6 +204,11 @@ def _check_place(path: str | Path, region: Region, cine: CineStack) -> None:
             f"{path}: {region.name}: refers to none of the cine's images, and its frame of reference is "
             f"{region.frame_of_reference}, the cine's {min(frames)}; was it drawn in another study?"
         )
+
+
+def _depth(index: np.ndarray, grid: sitk.Image) -> float:
+    """How far in mm a contour's farthest point lies from a grid's plane, along its normal; by indices (N, 3)."""
+    return float(index[np.abs(index[:, 2]).argmax(), 2]) * grid.GetSpacing()[2]
 
 
 def _index(points: np.ndarray, grid: sitk.Image) -> np.ndarray:

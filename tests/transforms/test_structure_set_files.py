@@ -4,7 +4,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from tests.dicom import write_enhanced, write_structure_set_by_hand
+from dirnet.files.dicom import write_segmentation
+from tests.dicom import mr_image, write_enhanced, write_structure_set_by_hand
+from tests.transforms.test_segmentation_files import edited, forget_sources
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawing, read_drawn, read_structures
 from transforms.errors import InputError
@@ -211,3 +213,24 @@ def test_what_is_damaged_is_refused(tmp_path, cine):
             read_structures(damage(**values), cine)
         assert str(caught.value).startswith(f"{path}: ROI 1 (LV): ")
         assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("thickness", [3, 8, 30])
+def test_one_without_time_lies_on_one_slice_however_thick_its_header_says_slices_are(tmp_path, thickness):
+    for number in range(3):
+        for time in range(2):
+            image = mr_image(np.full((48, 64), 9 + time, np.uint8), TriggerTime=25 * time, SliceThickness=thickness)
+            image.ImagePositionPatient = [-48, -48, 8 * number]
+            image.save_as(tmp_path / f"{number}{time}.dcm")
+    cine = read_cine_stack(tmp_path)
+    assert cine.distance == 8
+    ring, off = circle(30, 20, 8.3), 3 / cine.grids[1].GetSpacing()[2]
+    path = write_structure_set_by_hand(tmp_path / "rt", {"LV": [contour(cine, 1, ring, off=off)]}, "1.2.3.5")
+    drawn = read_drawn(path, cine, 0)
+    assert nearly(drawn[1], disc(30, 20, 8.3))
+    assert not drawn[[0, 2]].any()
+    masks = np.zeros(cine.images.shape, bool)
+    masks[1, 0] = disc(30, 20, 8.3)
+    write_segmentation(tmp_path / "seg", masks, cine.files)
+    drawn = read_drawn(edited(tmp_path / "seg", forget_sources), cine, 1)
+    assert np.array_equal(drawn, masks[:, 0])
