@@ -218,7 +218,9 @@ def view(
 def datalist(
     folder: Annotated[Path, typer.Argument(help="Laid out as SCD, ACDC, M&Ms or UK Biobank's tools; or a study each.")],
     folds: Annotated[int | None, typer.Option("--folds", min=2, help="Parts of a cross-validation.")] = None,
-    fold: Annotated[int, typer.Option("--fold", min=0, help="The part whose patients are the validation.")] = 0,
+    fold: Annotated[
+        int | None, typer.Option("--fold", min=0, help="The part whose patients are the validation, from 0.")
+    ] = None,
 ) -> None:
     """Print what a folder holds as a datalist, the JSON that trainings and evaluations take as --dataset_dir.
 
@@ -227,12 +229,15 @@ def datalist(
 
     Example: dirnet datalist ~/data/scd --folds 5 --fold 0 > fold0.json
     """
+    if (folds is None) != (fold is None):
+        raise InputError("--folds, how many parts, and --fold, which of them, go together")
+
     from transforms.datalists import as_datalist, fold_of
     from transforms.layouts import read_folder
     from transforms.sources import read_records
 
     records = read_records(folder, "") if folder.is_file() else read_folder(folder)
-    if folds is not None:
+    if folds is not None and fold is not None:
         records = fold_of(records, fold, folds)
     typer.echo(json.dumps(as_datalist(records), indent=1))
 

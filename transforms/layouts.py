@@ -146,6 +146,9 @@ def _acdc(root: Path) -> list[Study]:
         phases = {phase: number - 1 for phase, number in numbers.items()}
         cine, group = _sure(folder / f"{folder.name}_4d"), said.get("Group", UNKNOWN)
         studies.append(Study(folder.name, _split(folder, root), cine, group, phases, drawings, "acdc"))
+    if lacking := [study.patient for study in studies if len(study.drawings) < 2]:
+        shown = ", ".join(lacking[:10])
+        logger.warning("%d of %d patients lack a drawing at ED or ES: %s", len(lacking), len(studies), shown)
     return studies
 
 

@@ -322,3 +322,12 @@ def test_what_cannot_be_resampled_is_refused(shifting, tmp_path):
     refused(tmp_path / "nowhere.nii", r"nowhere\.nii\) has 64x48 .*both need one")
     sitk.WriteImage(flat, tmp_path / "flat.nii")
     refused(tmp_path / "flat.nii", r"flat\.nii\) has 48x64 of 2 x 2 mm.*both need one")
+
+
+def test_slices_of_one_grid_in_different_planes_are_said(shifting, tmp_path, caplog):
+    fixed = slice_at(tmp_path / "fixed.dcm", (48, 64), (1.5, 1.25), (-40, -36, 0))
+    shifting.register(slice_at(tmp_path / "near.dcm", (48, 64), (1.5, 1.25), (-40, -36, 3)), fixed)
+    assert not caplog.records
+    shifting.register(slice_at(tmp_path / "far.dcm", (48, 64), (1.5, 1.25), (-40, -36, 20)), fixed)
+    assert "far.dcm) and fixed (" in caplog.text
+    assert "their planes lie 20.0 mm apart, tilted by 0 degrees; registered pixel by pixel all the same" in caplog.text

@@ -20,7 +20,7 @@ from .fields.jacobian import folded_percent
 from .fields.resampling import warp
 from .files.images import Image2D, as_array, as_image, has_place, pixels
 from .files.itk import displacement_transform
-from .files.regrid import grids_differ, onto_grid, resample
+from .files.regrid import grids_differ, onto_grid, resample, warn_of_planes
 from .models import weights_file
 from .nets.adapters import check_registers
 from .nets.inference import bfloat16_pays, default_device, for_inference, predict_displacement
@@ -106,7 +106,8 @@ class Registrar:
         """Register one slice with another; see :func:`dirnet.files.images.as_image` for what may be given.
 
         An image without a place in space, such as an array or a PNG, is taken to lie where the other does. Where the
-        two differ in size or pixel spacing, moving is resampled onto the grid of fixed by their places in space.
+        two differ in size or pixel spacing, moving is resampled onto the grid of fixed by their places in space; else
+        they are registered pixel by pixel, wherever they lie. Planes that differ are said.
 
         Raises:
             FileNotFoundError: when there is no such file.
@@ -116,11 +117,13 @@ class Registrar:
         given = {"moving": moving, "fixed": fixed}
         images = {name: as_image(image, name) for name, image in given.items()}
         original = None
+        placed = all(has_place(given[name], image) for name, image in images.items())
+        files = [name if _file(image) is None else f"{name} ({image})" for name, image in given.items()]
         if grids_differ(images["moving"], images["fixed"]):
-            placed = all(has_place(given[name], image) for name, image in images.items())
-            files = [name if _file(image) is None else f"{name} ({image})" for name, image in given.items()]
             original = images["moving"]
             images["moving"] = onto_grid(original, images["fixed"], placed, files)
+        elif placed:
+            warn_of_planes(images["moving"], images["fixed"], files)
         arrays = {name: pixels(image) for name, image in images.items()}
         images = _placed_alike(images)
         if _axes_differ(*images.values()):

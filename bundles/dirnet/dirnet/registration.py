@@ -17,6 +17,7 @@ from .errors import InputError
 from .fields.displacement import BSplinePart
 from .fields.resampling import warp
 from .files.images import Image2D, as_image, pixels
+from .files.itk import displacement_transform
 from .files.regrid import resample
 
 __all__ = ["Propagation", "Registration", "as_mask", "warp_mask"]
@@ -60,11 +61,11 @@ class Registration:
         """
         drawn_on = self.moving if self.resampled_from is None else self.resampled_from
         drawn = as_mask(mask, drawn_on.GetSize()[1::-1], drawn_on)
-        if self.resampled_from is not None:
-            image = sitk.GetImageFromArray(drawn[None].astype(np.float32))
-            image.CopyInformation(drawn_on)
-            drawn = pixels(resample(image, self.fixed, sitk.Transform())) > 0.5
-        return warp_mask(drawn, torch.from_numpy(self.ddf)[None])[0]
+        if self.resampled_from is None:
+            return warp_mask(drawn, torch.from_numpy(self.ddf)[None])[0]
+        image = sitk.GetImageFromArray(drawn[None].astype(np.float32))
+        image.CopyInformation(drawn_on)
+        return pixels(resample(image, self.fixed, displacement_transform(self.ddf, self.fixed))) > 0.5
 
     @property
     def warped_image(self) -> sitk.Image:

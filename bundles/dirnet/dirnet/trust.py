@@ -33,7 +33,7 @@ def mirrored_masks(displacement: Callable[[Tensor], Tensor], pairs: Tensor, mask
     Args:
         displacement: pairs (B, 2, h, w) to their DDF (B, 2, h, w), as a network's.
         pairs: (B, 2, H, W), channel 0 moving, channel 1 fixed, each scaled to [0, 1].
-        masks: (B, 1, H, W) of the moving images, above 0.5 inside; something is drawn in one at least.
+        masks: (B, 1, H, W) of the moving images, above 0.5 inside. One window holds what is drawn in any of them.
 
     Returns:
         (B, 1, H, W) bool, on the fixed images.

@@ -51,6 +51,11 @@ def test_a_registration_is_whole_or_not_there(registration, form, tmp_path):
     check_full_disk(lambda folder: registration.save(folder, "r", [form]), tmp_path, len(FORMATS[form]))
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_an_image_without_a_place_is_whole_or_not_there(name, tmp_path):
+    check_full_disk(lambda folder: write_image(folder / name, IMAGE, placed=False), tmp_path, 1)
+
+
 def test_a_followed_cine_is_whole_or_not_there(followed, tmp_path):
     check_full_disk(lambda folder: follow.save(followed, folder, "f"), tmp_path, 8)
 

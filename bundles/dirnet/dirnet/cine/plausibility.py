@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from transforms.dicom_series import unequal
+
 from ..trust import DOUBTFUL
 
 if TYPE_CHECKING:
@@ -73,8 +75,8 @@ def _of_extent(followed: Followed) -> Iterator[str]:
     if left_out:
         yield f"{_slices(left_out)}: not drawn on, between others that are; the volumes bridge them"
     positions = followed.cine.positions
-    if positions is not None and not followed.cine.even:
-        gaps = np.diff(positions)
+    gaps = np.diff([] if positions is None else positions[drawn])
+    if len(gaps) and not followed.cine.even and unequal(gaps):
         yield f"slices lie {gaps.min():.1f} to {gaps.max():.1f} mm apart; the volumes bridge what is between"
     ed = followed.frame if followed.function.ed is None else followed.function.ed
     areas = followed.areas[drawn, ed]

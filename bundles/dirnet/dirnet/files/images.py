@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from torch import Tensor
 
 from transforms.grids import LONGEST_PIXEL, check_place
-from transforms.nifti_files import is_nifti, read_nifti
+from transforms.nifti_files import is_nifti, nifti_grid
 from transforms.pair_files import read_slice
 from transforms.values import check_finite
 
@@ -70,7 +70,7 @@ def as_image(image: Image2D, name: str = "image") -> sitk.Image:
 def has_place(given: Image2D, image: sitk.Image) -> bool:
     """Whether what was given says where it lies in the patient; ``image`` is what :func:`as_image` made of it."""
     if image.GetDimension() == 3 and isinstance(given, str | Path) and is_nifti(given):
-        return read_nifti(Path(given)).placed
+        return nifti_grid(given) is not None
     return image.GetDimension() == 3
 
 

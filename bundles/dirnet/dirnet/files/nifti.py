@@ -93,10 +93,10 @@ def write_image(path: str | Path, image: sitk.Image, placed: bool = True) -> Non
     with write_aside(path) as aside:
         aside.touch()  # where the folder cannot be written to, this says why
         sitk.WriteImage(image, str(aside))
-        if not placed:
-            _forget_place(aside)
         if _length(aside) < HEADER + sitk.GetArrayViewFromImage(image).nbytes:
             raise incomplete(aside)
+        if not placed:
+            _forget_place(aside)
 
 
 def _forget_place(path: Path) -> None:

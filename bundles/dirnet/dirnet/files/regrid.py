@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 
-__all__ = ["grids_differ", "onto_grid", "resample"]
+__all__ = ["grids_differ", "onto_grid", "resample", "warn_of_planes"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +45,8 @@ def onto_grid(moving: sitk.Image, fixed: sitk.Image, placed: bool, names: Sequen
     differ = f"moving and fixed differ in size or pixel spacing (rows x columns): {sizes}"
     if not placed:
         raise InputError(f"{differ}; to be resampled by their places, both need one, as DICOM has and NIfTI may have")
-    normals = [np.reshape(image.GetDirection(), (3, 3))[:, 2] for image in (moving, fixed)]
-    tilt = np.degrees(np.arccos(min(1.0, abs(float(normals[0] @ normals[1])))))
-    centre = fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()])
-    apart = abs(float(normals[0] @ np.subtract(centre, moving.GetOrigin())))
-    if tilt > MOST_TILTED or apart > moving.GetSpacing()[2] / 2:
-        raise InputError(f"{differ}; their planes lie {apart:.1f} mm apart, tilted by {tilt:.0f} degrees: no one slice")
+    if planes := _planes_differ(moving, fixed):
+        raise InputError(f"{differ}; {planes}: no one slice")
     ones = sitk.Image(moving.GetSize(), sitk.sitkUInt8) + 1
     ones.CopyInformation(moving)
     covered = sitk.Resample(ones, fixed, sitk.Transform(), sitk.sitkNearestNeighbor)
@@ -60,6 +56,24 @@ def onto_grid(moving: sitk.Image, fixed: sitk.Image, placed: bool, names: Sequen
     part = "" if share > 0.999 else f", of which it covers {100 * share:.0f} %"
     logger.warning(f"{differ}; moving is resampled onto the fixed image's grid by their places in space{part}")
     return resample(moving, fixed, sitk.Transform())
+
+
+def warn_of_planes(moving: sitk.Image, fixed: sitk.Image, names: Sequence[str]) -> None:
+    """Say where two slices of one grid, both with a place in space, do not lie in one plane; they are registered pixel
+    by pixel all the same."""
+    if planes := _planes_differ(moving, fixed):
+        logger.warning(f"{names[0]} and {names[1]}: {planes}; registered pixel by pixel all the same")
+
+
+def _planes_differ(moving: sitk.Image, fixed: sitk.Image) -> str:
+    """How two slices lie in space, where that is not in one plane; else empty."""
+    normals = [np.reshape(image.GetDirection(), (3, 3))[:, 2] for image in (moving, fixed)]
+    tilt = np.degrees(np.arccos(min(1.0, abs(float(normals[0] @ normals[1])))))
+    centre = fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()])
+    apart = abs(float(normals[0] @ np.subtract(centre, moving.GetOrigin())))
+    if tilt <= MOST_TILTED and apart <= moving.GetSpacing()[2] / 2:
+        return ""
+    return f"their planes lie {apart:.1f} mm apart, tilted by {tilt:.0f} degrees"
 
 
 def resample(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> sitk.Image:
