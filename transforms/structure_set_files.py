@@ -20,6 +20,7 @@ from .dicom import RANGES, named_errors, read_dicom, sop_class
 from .errors import InputError
 from .grids import PLANES_APART, check_lost
 from .references import Reference, check_used, instances, referred, slices_of
+from .values import listed
 
 if TYPE_CHECKING:
     from .cine_files import CineStack
@@ -98,6 +99,9 @@ def _read(path: str | Path, numbers: Collection[int] | None) -> tuple[dict[int, 
             raise InputError(f"{path}: truncated, or no structure set: lacks {', '.join(missing)}")
         items = {int(item.ROINumber): item for item in found.StructureSetROISequence}
         names = {number: str(item.get("ROIName") or "without name") for number, item in items.items()}
+        if numbers is not None and not set(numbers) & set(names):
+            wanted = ", ".join(map(str, numbers))
+            raise InputError(f"{path}: has no ROI of the labels ({wanted}); it holds {listed(sorted(names), names)}")
         regions: dict[int, Region] = {}
         for item in found.ROIContourSequence:
             number = int(item.ReferencedROINumber)

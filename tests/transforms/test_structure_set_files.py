@@ -123,6 +123,10 @@ def test_which_roi_is_the_lumen(tmp_path, cine):
         read_structures(path, cine)
     with pytest.raises(InputError, match=r"nothing has the lumen's value, 4"):
         read_structures(path, cine, "lumen=4,epicardium=1")
+    with pytest.raises(
+        InputError, match=r"has no ROI of the labels \(7\); it holds 1 \(LV blood\), 2 \(LV epi\), 3 \("
+    ):
+        read_structures(path, cine, "lumen=7")
 
 
 def test_two_drawings_in_one_are_refused(tmp_path, caplog, cine, frame_of_reference):
