@@ -29,7 +29,8 @@ __all__ = ["is_structure_set", "read_structure_set"]
 
 logger = logging.getLogger(__name__)
 
-CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+XOR = "CLOSEDPLANAR_XOR"
+CLOSED = ("CLOSED_PLANAR", XOR)
 # in the order of a file: pydicom passes over contours that are cut off, but not over the last of these
 NEEDED = ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence")
 SAME_PLANE = 0.01  # mm
@@ -38,10 +39,12 @@ LARGEST = 16  # times an image, the area in which a contour is drawn
 
 @dataclass(frozen=True, eq=False)
 class Contour:
-    """A closed contour: points (N, 3) in mm, LPS, and the images that it refers to."""
+    """A closed contour: points (N, 3) in mm, LPS, the images that it refers to, and whether it says that what lies in
+    two contours lies in none (PS3.3 C.8.8.6.3)."""
 
     points: np.ndarray
     images: list[Reference]
+    xor: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,8 @@ def read_structure_set(
 
     A contour that refers to one of the cine's images belongs to its slice and time; one that refers to none stands for
     every time, and goes to the slice within half a slice distance of its plane; of several planes, the nearest is
-    taken. A contour within another of the same ROI is a hole.
+    taken. A contour within another of the same ROI is a hole, as most programs mean it; the standard says so of
+    CLOSEDPLANAR_XOR alone, so that it is said of others.
 
     Args:
         path: of the file.
@@ -79,7 +83,7 @@ def read_structure_set(
 
     Raises:
         InputError: when it cannot be read, or is cut short; when a contour is not closed and planar, or leaves the
-            images, or two of them cross; when some lie on no slice, or some have a time and some have none; when
+            images, or two of them cross that are not CLOSEDPLANAR_XOR; when some lie on no slice, or some have a time and some have none; when
             those without time have another frame of reference than the cine.
     """
     names, regions = _read(path, numbers)
@@ -131,7 +135,8 @@ def _contours(path: str | Path, name: str, items: Sequence[pydicom.Dataset]) -> 
         _, low, high = RANGES["ImagePositionPatient"]
         if not ((values >= low) & (values <= high)).all():
             raise InputError(f"{path}: {name}: a contour's points are not in mm from {low:g} to {high:g}")
-        yield Contour(values.reshape(-1, 3), list(referred(item.get("ContourImageSequence") or [])))
+        images = list(referred(item.get("ContourImageSequence") or []))
+        yield Contour(values.reshape(-1, 3), images, item.ContourGeometricType == XOR)
 
 
 def _masks(path: str | Path, region: Region, cine: CineStack, known: dict[Reference, tuple[int, int]]) -> np.ndarray:
@@ -146,8 +151,13 @@ def _masks(path: str | Path, region: Region, cine: CineStack, known: dict[Refere
     slices, frames, height, width = cine.images.shape
     rings = _by_image(path, region, cine, refers) if timed else _by_place(path, region, cine)
     masks = np.zeros((slices, frames if timed else 1, height, width), bool)
+    xor, nested = all(contour.xor for contour in region.contours), False
     for (number, time), drawn in rings.items():
-        masks[number, time] = _fill(path, f"{region.name}, slice {number}", drawn, cine.grids[number], bool(timed))
+        where = f"{path}: {region.name}, slice {number}"
+        mask, within = _fill(path, where, drawn, cine.grids[number], xor)
+        masks[number, time], nested = mask, nested or within
+    if nested and not xor:
+        logger.warning("%s: %s: a contour within another is taken as a hole", path, region.name)
     return masks
 
 
@@ -221,8 +231,10 @@ def _index(points: np.ndarray, grid: sitk.Image) -> np.ndarray:
     return (points - grid.GetOrigin()) @ direction / grid.GetSpacing()
 
 
-def _fill(path: str | Path, where: str, rings: list[np.ndarray], grid: sitk.Image, timed: bool) -> np.ndarray:
-    """What rings on a slice enclose, bool (H, W)."""
+def _fill(
+    path: str | Path, where: str, rings: list[np.ndarray], grid: sitk.Image, xor: bool
+) -> tuple[np.ndarray, bool]:
+    """What rings on a slice enclose, bool (H, W), and whether some lie within others."""
     width, height = grid.GetSize()[:2]
     points = np.concatenate(rings)
     first = np.minimum(np.floor(points.min(0)), 0).astype(int)
@@ -230,26 +242,28 @@ def _fill(path: str | Path, where: str, rings: list[np.ndarray], grid: sitk.Imag
     if rows * columns > LARGEST * height * width:
         (left, top), (right, bottom) = points.min(0), points.max(0)
         raise InputError(
-            f"{path}: {where}: contour outside the image: x from {left:.0f} to {right:.0f}, y from {top:.0f} to "
+            f"{where}: contour outside the image: x from {left:.0f} to {right:.0f}, y from {top:.0f} to "
             f"{bottom:.0f} pixels; the image has {width} columns and {height} rows"
         )
     masks = [enclosed([ring - first], (rows, columns)) for ring in rings]
-    _check_crossing(path, where, masks, timed)
+    nested = _check_crossing(where, masks, xor)
     whole = np.logical_xor.reduce(masks)
     mask = whole[-first[1] : height - first[1], -first[0] : width - first[0]]
     if whole.any():
         area = float(whole.sum()) * grid.GetSpacing()[0] * grid.GetSpacing()[1]
         check_lost(1 - float(mask.sum() / whole.sum()), area, path)
-    return mask
+    return mask, nested
 
 
-def _check_crossing(path: str | Path, where: str, masks: Sequence[np.ndarray], timed: bool) -> None:
-    """Contours of one ROI in one plane lie apart or one within another; else they are two drawings."""
+def _check_crossing(where: str, masks: Sequence[np.ndarray], xor: bool) -> bool:
+    """Contours of one ROI in one plane lie apart or one within another; else they are two drawings, unless they say
+    what they mean where they cross. Whether one lies within another."""
+    nested = False
     for one, other in combinations(masks, 2):
         common = int((one & other).sum())
         if not common:
             continue
-        if common == one.sum() == other.sum() or common < min(one.sum(), other.sum()):
-            raise InputError(f"{path}: {where}: two contours cross; expected one drawing of each slice and time")
-        if not timed:
-            logger.warning("%s: %s: a contour within another is taken as a hole", path, where)
+        if common == one.sum() == other.sum() or (not xor and common < min(one.sum(), other.sum())):
+            raise InputError(f"{where}: two contours cross; expected one drawing of each slice and time")
+        nested = True
+    return nested

@@ -93,12 +93,13 @@ def test_of_planes_closer_than_the_slices_the_nearest_is_taken(tmp_path, cine, f
 
 
 @pytest.mark.parametrize("kind", ["CLOSED_PLANAR", "CLOSEDPLANAR_XOR"])
-def test_holes(tmp_path, cine, kind):
+def test_holes(tmp_path, caplog, cine, kind):
     ring = disc(30.2, 20.3, 9.2) & ~disc(31, 21, 4.3)
     outer, inner = circle(30.2, 20.3, 9.2), circle(31, 21, 4.3)
     nested = [contour(cine, 0, part, 2, kind=kind) for part in (outer, inner)]
     path = write_structure_set_by_hand(tmp_path / "nested.dcm", {"wall": nested})
     assert nearly(read_drawn(path, cine, 2)[0], ring)
+    assert ("ROI 1 (wall): a contour within another is taken as a hole" in caplog.text) == (kind == "CLOSED_PLANAR")
     keyhole = np.concatenate([outer, outer[:1], inner, inner[:1]])
     path = write_structure_set_by_hand(tmp_path / "keyhole.dcm", {"wall": [contour(cine, 0, keyhole, 2)]})
     assert nearly(read_drawn(path, cine, 2)[0], ring)
@@ -137,6 +138,9 @@ def test_two_drawings_in_one_are_refused(tmp_path, caplog, cine, frame_of_refere
         )
         with pytest.raises(InputError, match=r"rt\.dcm: ROI 1 \(LV\), slice 0: two contours cross"):
             read_structures(path, cine)
+    crossing = [contour(cine, 0, part, 2, kind="CLOSEDPLANAR_XOR") for part in (ring, across)]
+    write_structure_set_by_hand(path, {"LV": crossing})  # which says what it means
+    assert nearly(read_drawn(path, cine, 2)[0], disc(30, 20, 8) ^ disc(36, 20, 8))
     regions = {"LV": [contour(cine, 0, part) for part in (ring, within)]}
     read_structures(write_structure_set_by_hand(path, regions, frame_of_reference), cine)
     assert "a contour within another is taken as a hole" in caplog.text

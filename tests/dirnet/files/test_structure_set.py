@@ -8,7 +8,7 @@ import pytest
 from dirnet.files.dicom import write_structure_set
 from tests.dicom import edit, validator_errors, write_enhanced
 from transforms.cine_files import read_cine_stack
-from transforms.contours import outline
+from transforms.contours import enclosed, keyholes, outline
 from transforms.drawings import read_masks
 from transforms.sources import read_records
 
@@ -29,11 +29,12 @@ def beating(cine):
     return masks
 
 
-def test_contours_are_those_of_the_viewer_on_their_images(tmp_path, cine):
+def test_contours_are_those_of_the_viewer_on_their_images(tmp_path, caplog, cine):
     masks, path = beating(cine), tmp_path / "rtstruct.dcm"
     write_structure_set(path, masks, cine.files)
     assert validator_errors(path) == []
     assert np.array_equal(read_masks(path, cine), masks)
+    assert "hole" not in caplog.text
 
     found = pydicom.dcmread(path)
     headers = {}
@@ -47,10 +48,12 @@ def test_contours_are_those_of_the_viewer_on_their_images(tmp_path, cine):
         assert item.NumberOfContourPoints == len(points)
         index = np.array([cine.grids[number].TransformPhysicalPointToContinuousIndex(point) for point in points])
         assert np.abs(index[:, 2]).max() < 1e-3
-        ring = outline(masks[number, time])[len(seen.setdefault((number, time), []))]
+        ring = keyholes(outline(masks[number, time]))[len(seen.setdefault((number, time), []))]
         seen[number, time].append(ring)
+        filled = enclosed([index[:, :2]], masks.shape[2:])  # by any reader, one contour at a time
+        assert np.array_equal(filled, masks[number, time])
         assert np.abs(index[:, :2] - ring).max() < 1e-3
-    assert len(drawn.ContourSequence) == 19 + 2 * 20
+    assert len(drawn.ContourSequence) == 19 + 20
     assert len(seen) == 39
 
     source = pydicom.dcmread(cine.files[0][0])

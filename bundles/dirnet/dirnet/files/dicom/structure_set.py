@@ -13,7 +13,7 @@ from pydicom import config
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import RTStructureSetStorage, generate_uid
 
-from transforms.contours import outline
+from transforms.contours import keyholes, outline
 from transforms.grids import slice_grid
 
 from .objects import fill_empty, maker, marked_images, new_object, reference, warn_of_malformed, write_objects
@@ -33,9 +33,9 @@ def write_structure_set(
     """Write the lumen of a left ventricle, followed through a cine, as one region of closed planar contours in mm.
 
     Each contour refers to the image that it lies on. It is smooth, and encloses the pixels of its mask: see
-    :func:`transforms.contours.outline`. One within another is a hole. The object joins the cine's study in a new series
-    of modality RTSTRUCT, in the frame of reference of the first image. The file appears whole or not at all; one that
-    exists is replaced.
+    :func:`transforms.contours.outline`. A hole is joined to the ring around it, which every reader fills alike: see
+    :func:`transforms.contours.keyholes`. The object joins the cine's study in a new series of modality RTSTRUCT, in the
+    frame of reference of the first image. The file appears whole or not at all; one that exists is replaced.
 
     Args:
         path: where to write.
@@ -66,7 +66,7 @@ def write_structure_set(
     contours.ContourSequence = [
         _contour(ring, header, number)
         for (slice_, time), number, header in zip(marked, numbers, headers, strict=True)
-        for ring in outline(masks[slice_, time])
+        for ring in keyholes(outline(masks[slice_, time]))
     ]
     new.ROIContourSequence = [contours]
     observation = Dataset()
