@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 from PIL import Image, ImageDraw
 
@@ -22,7 +23,7 @@ from .dicom import (
     pixel_spacing,
     read_dicom,
 )
-from .dicom_series import arrange, dicom_frames
+from .dicom_series import Frame, arrange, dicom_frames
 from .errors import InputError
 from .grids import known_grid, on_slices
 from .itk_files import is_itk
@@ -36,6 +37,7 @@ __all__ = [
     "ASSUMED_SPACING",
     "contour_area",
     "fingerprint",
+    "frame_numbers",
     "is_picture",
     "one_structure",
     "rasterise",
@@ -131,15 +133,29 @@ def is_picture(path: str | Path) -> bool:
 
 def _read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
     dataset = read_dicom(path)
-    frames = dicom_frames(path, dataset)
+    frames = _slice_frames(path, dataset)
     headers = frames[0].headers
     array = dicom_pixels(dataset, headers, path)
-    if len(frames) > 1 and "PerFrameFunctionalGroupsSequence" in dataset:  # which may lie anywhere, in any order
-        slices = arrange(frames)
-        if len(slices) > 1:
-            raise InputError(f"{path}: expected one slice, at one time or several, found {len(slices)} slices")
-        array = array[[frame.index for frame in slices[0]]]
+    if array.ndim == 3:
+        array = array[[frame.index for frame in frames]]
     return array, pixel_spacing(headers, path)
+
+
+def _slice_frames(path: Path, dataset: pydicom.Dataset) -> list[Frame]:
+    """The frames of one slice in a DICOM file, by time."""
+    frames = dicom_frames(path, dataset)
+    if len(frames) == 1 or "PerFrameFunctionalGroupsSequence" not in dataset:
+        return frames
+    slices = arrange(frames)  # they may lie anywhere, in any order
+    if len(slices) > 1:
+        raise InputError(f"{path}: expected one slice, at one time or several, found {len(slices)} slices")
+    return slices[0]
+
+
+def frame_numbers(path: str | Path) -> list[int]:
+    """Of a DICOM file's frames, by time as :func:`read_frames` has them, the numbers in the file, from 1."""
+    path = Path(path)
+    return [frame.index + 1 for frame in _slice_frames(path, read_dicom(path, pixels=False))]
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, tuple[float, float]]:

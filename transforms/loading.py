@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import torch
 from monai.transforms import Transform
 
-from .cine import ASSUMED_SPACING, read_frames, read_grid, scale_intensity
+from .cine import ASSUMED_SPACING, frame_numbers, read_frames, read_grid, scale_intensity
 from .cine_files import CineStack, read_cine_stack
 from .dicom import is_dicom
 from .drawings import NothingDrawnError, read_structures
@@ -109,8 +109,12 @@ def _one_slice(record: Mapping[str, Any], frames: np.ndarray) -> Callable[[str |
         placed = grid is not None
         if grid is None:
             grid = sitk.Image([frames.shape[2], frames.shape[1], 1], sitk.sitkUInt8)
-        files = [list(map(Path, record["frames"]))] if of_dicom and len(record["frames"]) == len(frames) else []
-        return CineStack(frames[None], [grid], (1.0, 1.0), None, files=files, placed=placed)
+        files = [Path(frame) for frame in record["frames"]]
+        if not (of_dicom and is_dicom(files[0])):
+            return CineStack(frames[None], [grid], (1.0, 1.0), None, placed=placed)
+        numbers = [frame_numbers(files[0])] if len(files) == 1 else []
+        files = files * len(frames) if numbers else files
+        return CineStack(frames[None], [grid], (1.0, 1.0), None, files=[files], frame_numbers=numbers, placed=placed)
 
     return cine
 

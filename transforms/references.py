@@ -15,7 +15,7 @@ from .errors import InputError
 if TYPE_CHECKING:
     from .cine_files import CineStack
 
-__all__ = ["Reference", "check_used", "instances", "referred", "slices_of"]
+__all__ = ["Reference", "check_times", "check_used", "instances", "referred", "slices_of"]
 
 Reference = tuple[str, int | None]  # a SOP Instance UID and, of a file of several frames, a number from 1
 
@@ -65,6 +65,24 @@ def slices_of(depths: np.ndarray, cine: CineStack) -> list[list[int]]:
         sorted(np.flatnonzero((nearest == number) & (away[number] <= reach)).tolist(), key=lambda n: away[number, n])
         for number in range(len(away))
     ]
+
+
+def check_times(name: str, what: str, timed: int, timeless: int) -> None:
+    """Check that all of what is drawn on the cine's slices says on which of its images, or none of it does.
+
+    Args:
+        name: of the file, in errors.
+        what: things they are, in errors.
+        timed, timeless: how many refer to the cine's images, and how many refer to none of them.
+
+    Raises:
+        InputError: when both do.
+    """
+    if timed and timeless:
+        raise InputError(
+            f"{name}: {timed} {what} refer to the cine's images and {timeless} on its slices to none: of which time "
+            "are those?"
+        )
 
 
 def check_used(path: str | Path, what: str, drawn: int, used: int) -> None:

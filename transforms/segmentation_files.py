@@ -14,7 +14,7 @@ from .dicom import SEGMENTATIONS, named_errors, read_dicom, sop_class
 from .errors import InputError
 from .grids import check_edges, on_grid, slice_grid
 from .nifti_files import MOST_DATA, MOST_DATA_PER_BYTE
-from .references import Reference, check_used, instances, referred, slices_of
+from .references import Reference, check_times, check_used, instances, referred, slices_of
 
 if TYPE_CHECKING:
     from .cine_files import CineStack
@@ -33,10 +33,11 @@ def is_segmentation(path: str | Path) -> bool:
 def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.ndarray], dict[int, str]]:
     """What a DICOM Segmentation (PS3.3 A.51) marks on a cine, by segment.
 
-    Its frames are known by the images, or frames of images, that they refer to (Derivation Image, C.7.6.16.2.6); one
-    that refers to none of the cine's stands for every time, and goes to the slice nearest to whose plane it lies. Where
-    its pixels are others than the slice's, the nearest are taken. Frames on which nothing is marked say nothing of
-    time.
+    Its frames are known by the images, or frames of images, that they refer to (Derivation Image, C.7.6.16.2.6). Beside
+    such, one that refers to another image and lies on none of the slices is passed over: the file may be that of a
+    whole study. Where no frame refers to the cine's images, each stands for every time, and goes to the slice nearest
+    to whose plane it lies. Where its pixels are others than the slice's, the nearest are taken. Frames on which nothing
+    is marked say nothing of time.
 
     Args:
         path: a BINARY, FRACTIONAL (from half on) or LABELMAP object.
@@ -48,8 +49,8 @@ def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.n
 
     Raises:
         InputError: when it cannot be read; when it marks frames that lie where no slice does, or beyond the images;
-            when it marks some that refer to the cine's images and some that refer to none, or refers to none and holds
-            two at one place; when the cine's images cannot be told apart.
+            when it marks some that refer to the cine's images and, on its slices, some that refer to none, or refers to
+            none and holds two at one place; when the cine's images cannot be told apart.
     """
     found, frames = _read(path)
     names = {
@@ -81,13 +82,13 @@ def _segment(
             timeless.append((item, marked))
         elif marked.any():
             timed.append((item, marked, refers))
-    drawn = sum(bool(marked.any()) for _, marked in timeless)
-    if timed and drawn:
-        raise InputError(
-            f"{path}: {len(timed)} frames refer to the cine's images and {drawn} to none: of which time are those?"
-        )
     if not timed:
         return _by_place(path, [_image(path, found, shared, *frame) for frame in timeless], cine)
+    doubtful = sum(
+        marked.any() and not (_refers(item, shared) and _apart(_image(path, found, shared, item, marked), cine))
+        for item, marked in timeless
+    )
+    check_times(str(path), "frames", len(timed), doubtful)
     masks = np.zeros(cine.images.shape, bool)
     used = 0
     for item, marked, refers in timed:
@@ -103,6 +104,16 @@ def _segment(
         used += there
     check_used(path, f"drawn on {len(timed)} frames", len(timed), used)
     return masks
+
+
+def _refers(item: pydicom.Dataset, shared: pydicom.Dataset) -> bool:
+    """Whether a frame refers to any image."""
+    return next(_sources(item), None) is not None or next(_sources(shared), None) is not None
+
+
+def _apart(image: sitk.Image, cine: CineStack) -> bool:
+    """Whether an image lies on none of the slices."""
+    return not any(slices_of(np.array([[_depth(image, grid)] for grid in cine.grids]), cine))
 
 
 def _by_place(path: str | Path, images: list[sitk.Image], cine: CineStack) -> np.ndarray:

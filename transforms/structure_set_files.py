@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from .contours import enclosed
 from .dicom import RANGES, named_errors, read_dicom, sop_class
 from .errors import InputError
 from .grids import PLANES_APART, check_lost
-from .references import Reference, check_used, instances, referred, slices_of
+from .references import Reference, check_times, check_used, instances, referred, slices_of
 from .values import listed
 
 if TYPE_CHECKING:
@@ -67,10 +67,11 @@ def read_structure_set(
     """What the contours of a DICOM RT Structure Set (PS3.3 A.19) enclose on a cine, by ROI: pixels whose centre lies
     inside.
 
-    A contour that refers to one of the cine's images belongs to its slice and time; one that refers to none stands for
-    every time, and goes to the slice within half a slice distance of its plane; of several planes, the nearest is
-    taken. A contour within another of the same ROI is a hole, as most programs mean it; the standard says so of
-    CLOSEDPLANAR_XOR alone, so that it is said of others.
+    A contour that refers to one of the cine's images belongs to its slice and time. Beside such, one that refers to
+    another image and lies on none of the slices is passed over: the file may be that of a whole study. Without such, a
+    contour stands for every time, and goes to the slice within half a slice distance of its plane; of several planes,
+    the nearest is taken. A contour within another of the same ROI is a hole, as most programs mean it; the standard has
+    it so for CLOSEDPLANAR_XOR alone, and for others it is logged.
 
     Args:
         path: of the file.
@@ -83,8 +84,9 @@ def read_structure_set(
 
     Raises:
         InputError: when it cannot be read, or is cut short; when a contour is not closed and planar, or leaves the
-            images, or two of them cross that are not CLOSEDPLANAR_XOR; when some lie on no slice, or some have a time and some have none; when
-            those without time have another frame of reference than the cine.
+            images, or two of them cross that are not CLOSEDPLANAR_XOR; when some lie on no slice, or of those on the
+            slices some have a time and some have none; when those without time have another frame of reference than
+            the cine.
     """
     names, regions = _read(path, numbers)
     known = instances(cine)
@@ -144,10 +146,14 @@ def _masks(path: str | Path, region: Region, cine: CineStack, known: dict[Refere
     refers = [{known[image] for image in contour.images if image in known} for contour in region.contours]
     timed = sum(map(bool, refers))
     if 0 < timed < len(refers):
-        raise InputError(
-            f"{path}: {region.name}: {timed} contours refer to the cine's images and {len(refers) - timed} to none: "
-            "of which time are those?"
-        )
+        kept = [
+            n
+            for n, (contour, images) in enumerate(zip(region.contours, refers, strict=True))
+            if images or not (contour.images and _apart(contour, cine))
+        ]
+        region = replace(region, contours=[region.contours[n] for n in kept])
+        refers = [refers[n] for n in kept]
+        check_times(f"{path}: {region.name}", "contours", timed, len(refers) - timed)
     slices, frames, height, width = cine.images.shape
     rings = _by_image(path, region, cine, refers) if timed else _by_place(path, region, cine)
     masks = np.zeros((slices, frames if timed else 1, height, width), bool)
@@ -162,6 +168,12 @@ def _masks(path: str | Path, region: Region, cine: CineStack, known: dict[Refere
 
 
 Rings = dict[tuple[int, int], list[np.ndarray]]  # (N, 2) of (x, y) in pixels, by slice and time
+
+
+def _apart(contour: Contour, cine: CineStack) -> bool:
+    """Whether a contour lies on none of the slices."""
+    depths = np.array([[_depth(_index(contour.points, grid), grid)] for grid in cine.grids])
+    return not any(slices_of(depths, cine))
 
 
 def _by_image(

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from dirnet.files.dicom import write_segmentation, write_structure_set
+from tests.dicom import write_enhanced
 from transforms.cine_files import read_cine_stack
 from transforms.errors import InputError
 from transforms.loading import LoadCined
@@ -69,6 +70,23 @@ def test_a_dicom_drawing_lies_on_its_slice_and_frame(record, cine, masks, tmp_pa
     np.testing.assert_array_equal(loaded(record, tmp_path / "drawn.dcm"), masks[number, FRAME])
     write(tmp_path / "elsewhere.dcm", masks[::-1], stack.files)
     assert not loaded(record, tmp_path / "elsewhere.dcm").any()
+
+
+@pytest.mark.parametrize("write", [write_segmentation, write_structure_set])
+def test_of_a_whole_study_s_drawing_the_record_s_slice_is_taken(record, cine, masks, tmp_path, write):
+    stack, number = cine
+    write(tmp_path / "drawn.dcm", masks, stack.files)
+    np.testing.assert_array_equal(loaded(record, tmp_path / "drawn.dcm"), masks[number, FRAME])
+
+
+@pytest.mark.parametrize("write", [write_segmentation, write_structure_set])
+def test_a_dicom_drawing_on_one_file_of_all_frames(record, masks, tmp_path, write):
+    pixels = np.random.default_rng(0).integers(255, size=(1, 5, 48, 64), dtype=np.uint8)
+    path = write_enhanced(tmp_path / "cine.dcm", pixels, [(0, time) for time in (3, 0, 4, 2, 1)])
+    stack = read_cine_stack(path)
+    write(tmp_path / "drawn.dcm", masks[:1, :5], stack.files, stack.frame_numbers)
+    one_file = {**record, "frames": [str(path)]}
+    np.testing.assert_array_equal(loaded(one_file, tmp_path / "drawn.dcm"), masks[0, FRAME])
 
 
 def test_an_empty_drawing_is_no_structure(record, tmp_path):
