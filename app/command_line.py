@@ -236,7 +236,7 @@ def datalist(
     from transforms.layouts import read_folder
     from transforms.sources import read_records
 
-    records = read_records(folder, "") if folder.is_file() else read_folder(folder)
+    records = read_records(folder, "") if folder.is_file() else read_folder(folder, validation=folds is None)
     if folds is not None and fold is not None:
         records = fold_of(records, fold, folds)
     typer.echo(json.dumps(as_datalist(records), indent=1))

@@ -71,11 +71,15 @@ class Study:
     copies: Mapping[str, Path] = field(default_factory=dict)
 
 
-def read_folder(folder: str | Path) -> list[Record]:
+def read_folder(folder: str | Path, validation: bool = True) -> list[Record]:
     """Records of a folder in the layout of SCD, ACDC, M&Ms or UK Biobank's tools, or else of a folder of studies.
 
     Splits are the layout's. Where it has no validation, every fifth patient of its training is that, dealt by group.
     Studies without drawings get their first frame as ``ed`` and the one that differs most from it as ``es``.
+
+    Args:
+        folder: of the layout.
+        validation: whether to make one where the layout has none; for folds that are dealt anew it is not needed.
 
     Raises:
         FileNotFoundError: when there is no such folder, or no cine in it.
@@ -107,7 +111,7 @@ def read_folder(folder: str | Path) -> list[Record]:
         records += found
     if not records:
         raise FileNotFoundError(f"'{folder}' holds no cine; {EXPECTED}")
-    return _with_validation(records)
+    return _with_validation(records) if validation else records
 
 
 def _with_validation(records: list[Record]) -> list[Record]:

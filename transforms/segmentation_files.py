@@ -85,7 +85,7 @@ def _segment(
     if not timed:
         return _by_place(path, [_image(path, found, shared, *frame) for frame in timeless], cine)
     doubtful = sum(
-        marked.any() and not (_refers(item, shared) and _apart(_image(path, found, shared, item, marked), cine))
+        bool(marked.any()) and not (_refers(item, shared) and _apart(_image(path, found, shared, item, marked), cine))
         for item, marked in timeless
     )
     check_times(str(path), "frames", len(timed), doubtful)

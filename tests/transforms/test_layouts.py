@@ -73,6 +73,9 @@ def test_acdc(acdc, caplog):
         "validation": ["patient003"],
     }
     assert "no split is the validation: 1 of the 3 patients" in caplog.text
+    caplog.clear()
+    assert "validation" not in splits(read_folder(acdc, validation=False))
+    assert not caplog.text
     assert {record["pathology"] for record in records} == {"DCM"}
     assert [record["slice"] for record in records] == 4 * [0, 1]
     assert all(drawn(record) == dict.fromkeys(STRUCTURES, sorted((record["ed"], record["es"]))) for record in records)
