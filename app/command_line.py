@@ -97,11 +97,17 @@ def register(
 @app.command()
 def propagate(
     cine: Annotated[Path, typer.Argument(help="Folder of DICOM files, or NIfTI (x, y[, slice], time).")],
-    mask: Annotated[
-        Path, typer.Argument(help="The lumen drawn on one frame: NIfTI, DICOM SEG or RTSTRUCT; of one slice, PNG too.")
+    masks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MASK...",
+            help="What is drawn, on one frame or several: NIfTI, DICOM SEG or RTSTRUCT; of one slice, PNG too. The "
+            "lumen, or by name: epicardium=outer.nii.gz.",
+        ),
     ],
-    frame: Annotated[
-        int | None, typer.Option("--frame", help="On which it was drawn, from 0; by default the only one drawn on.")
+    frames: Annotated[
+        list[int] | None,
+        typer.Option("--frame", help="On which it was drawn, from 0; one for all masks, or each its own."),
     ] = None,
     series: Annotated[
         str | None, typer.Option("--series", help="Number or UID of the series, where a folder has several cines.")
@@ -115,35 +121,39 @@ def propagate(
     refine: Refine = 0,
     force: Force = False,
 ) -> None:
-    """Carry a lumen drawn on one frame to the whole cycle; volumes, ejection fraction and strain follow.
+    """Carry what is drawn on some frames to the whole cycle; volumes, ejection fraction and strain follow.
 
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
+
+    Example: dirnet propagate patient001_4d.nii.gz patient001_frame01_gt.nii.gz --labels acdc --frame 0
     """
     from dirnet.files.aside import check_results
     from dirnet.files.formats import followed_files
     from dirnet.models import weights_file
     from transforms.paths import check_file, stem
+    from transforms.structures import drawing_file
 
     if not cine.exists():
         raise FileNotFoundError(f"cine '{cine}' does not exist; expected a folder of DICOM files or a NIfTI file")
-    check_file(mask)
+    for mask in masks:
+        check_file(drawing_file(mask)[1])
     weights_file(weights)
 
     from transforms.cine_files import read_cine_stack
-    from transforms.drawings import read_drawing
+    from transforms.drawings import read_keyframes
 
     stack = read_cine_stack(cine, series)
-    drawing = read_drawing(mask, stack, frame, labels)
+    drawn = read_keyframes(masks, stack, frames or (), labels)
     name = cine.resolve().name if cine.is_dir() else stem(cine)
     check_results(output_dir, followed_files(name, bool(stack.files)).values(), force)
 
-    from dirnet.cine import follow
+    from dirnet.cine import follow, saving
     from dirnet.registrar import Registrar
     from dirnet.speed.memory import keep_freed_memory
 
     keep_freed_memory()
-    followed = follow.follow(Registrar.load(weights, refinement=refine), stack, *drawing)
-    written = follow.save(followed, output_dir, name, force)
+    followed = follow.follow(Registrar.load(weights, refinement=refine), stack, drawn)
+    written = saving.save(followed, output_dir, name, force)
     numbers = followed.numbers
     warnings = numbers.pop("warnings")
     for number, value in numbers.items():

@@ -97,7 +97,7 @@ def _commands(data: Path) -> dict[str, tuple[list[str], list[str]]]:
     """By what is written, the arguments of the earlier command and of the one that replaces its results."""
     import numpy as np
 
-    from dirnet.cine.follow import write_masks
+    from dirnet.cine.saving import write_masks
     from dirnet.files.formats import FORMATS
     from transforms.cine_files import read_cine_stack
     from transforms.phantom import write_scd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from .grids import on_slices
 from .itk_files import is_itk
 from .nifti_files import is_nifti
 from .paths import check_file
+from .saved_masks import read_saved
 from .segmentation_files import is_segmentation, read_segmentation
 from .structure_set_files import is_structure_set, read_structure_set
-from .structures import Labels, from_labels, from_segments, parse_labels
+from .structures import Labels, drawing_file, from_labels, from_segments, merge_walls, parse_labels
 from .values import check_finite
 from .volumes import read_volumes
 
-__all__ = ["NothingDrawnError", "read_drawing", "read_drawn", "read_masks", "read_structures"]
+__all__ = ["NothingDrawnError", "read_drawing", "read_drawn", "read_keyframes", "read_masks", "read_structures"]
 
 
 class NothingDrawnError(InputError):
@@ -80,7 +82,7 @@ def read_masks(path: str | Path, cine: CineStack, labels: Labels = None) -> np.n
 
 
 def read_structures(
-    path: str | Path, cine: CineStack, labels: Labels = None, lumen_needed: bool = True
+    path: str | Path, cine: CineStack, labels: Labels = None, lumen_needed: bool = True, drawn_only: bool = False
 ) -> dict[str, np.ndarray]:
     """What is drawn on a cine: by structure, bool (S, T, H, W), or (S, 1, H, W) where the file has no time.
 
@@ -92,11 +94,13 @@ def read_structures(
             slice, a picture or SCD's contour text.
         cine: on which it was drawn.
         labels: values by structure, of a file with several; see :func:`transforms.structures.parse_labels`. Without
-            it a file has one value, the lumen.
+            it the file's own names of them are used, or those beside it, see :mod:`transforms.saved_masks`; else it
+            has one value, the lumen.
         lumen_needed: whether to refuse what has no lumen; a slice of a heart may have none.
+        drawn_only: of what this project followed and saved, only the frames that had been drawn by hand.
 
     Returns:
-        ``lumen``, and those of ``epicardium`` and ``rv`` that are drawn.
+        those of ``lumen``, ``epicardium`` and ``rv`` that are drawn.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -105,13 +109,20 @@ def read_structures(
     """
     path, known = Path(path), parse_labels(labels)
     check_file(path)
-    slices, _, height, width = cine.images.shape
+    slices, frames, height, width = cine.images.shape
     if is_nifti(path) or is_itk(path):
+        saved = read_saved(path, (slices, frames)) if is_nifti(path) else None
+        labels = saved.labels if saved is not None and labels is None else labels
         image, names = _read_label_image(path, cine)
         structures = from_labels(image, labels, path, names, lumen_needed) if image.any() else {}
+        if drawn_only and saved is not None and saved.drawn and image.shape[1] == frames:
+            structures = saved.only_drawn(structures)
     elif is_segmentation(path):
-        segments, names = read_segmentation(path, cine)
+        segments, names, by_hand = read_segmentation(path, cine)
         structures = from_segments(segments, labels, path, names, lumen_needed) if segments else {}
+        if drawn_only and by_hand:
+            there = from_segments({n: at[..., None, None] for n, at in by_hand.items()}, labels, path, names, False)
+            structures = {name: structures[name] & at for name, at in there.items()}
     elif is_structure_set(path):
         segments, names = read_structure_set(path, cine, None if known is None else known.values())
         structures = from_segments(segments, labels, path, names, lumen_needed) if segments else {}
@@ -126,6 +137,72 @@ def read_structures(
     if not structures:
         raise NothingDrawnError(f"{path}: nothing is drawn where the cine's slices lie")
     return structures
+
+
+def read_keyframes(
+    files: Sequence[str | Path], cine: CineStack, frames: Sequence[int] = (), labels: Labels = None
+) -> dict[str, np.ndarray]:
+    """What is drawn on a cine in several files, on any of its frames: by structure, bool (S, T, H, W).
+
+    Args:
+        files: see :func:`read_structures`; ``STRUCTURE=FILE`` says what the one value of a file is, such as
+            ``epicardium=outer.nii.gz``; ``myocardium`` is the wall. Of what this project followed and saved, the frames
+            that had been drawn by hand count.
+        cine: on which they were drawn.
+        frames: on which, from 0: one for all files, or of each file its own; of a single file several. Of a file with
+            time those are taken alone; without them all that it has something on.
+        labels: see :func:`read_structures`, of all files that do not say what they are.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        InputError: when there is no such frame, or a file does not say on which it was drawn; when one has nothing on
+            its frame; when two have the same structure on one slice and frame; else see :func:`read_structures`.
+    """
+    for frame in frames:
+        cine.check_frame(frame)
+    if len(files) > 1 and len(frames) not in (0, 1, len(files)):
+        raise InputError(f"expected a frame for each of the {len(files)} files, or one for all; got {len(frames)}")
+    found: dict[str, np.ndarray] = {}
+    for number, file in enumerate(files):
+        own = list(frames) if len(files) == 1 or len(frames) < 2 else [frames[number]]
+        for structure, masks in _read_keyframes(str(file), cine, own, labels).items():
+            if structure not in found:
+                found[structure] = masks
+                continue
+            twice = np.argwhere(found[structure].any((2, 3)) & masks.any((2, 3)))
+            if len(twice):
+                slice_, time = twice[0]
+                raise InputError(f"{file}: {structure} is drawn on slice {slice_}, frame {time} in another file too")
+            found[structure] = found[structure] | masks
+    return merge_walls(found)
+
+
+def _read_keyframes(file: str, cine: CineStack, frames: Sequence[int], labels: Labels) -> dict[str, np.ndarray]:
+    """Of one file, (S, T, H, W) by structure, or by name of :data:`transforms.structures.LABELLED`."""
+    structure, path = drawing_file(file)
+    read = read_structures(path, cine, None if structure else labels, lumen_needed=False, drawn_only=True)
+    if structure:
+        if len(read) > 1:
+            raise InputError(f"{path}: expected {structure} alone, found {', '.join(read)}")
+        read = {structure: next(iter(read.values()))}
+    placed = {}
+    for name, masks in read.items():
+        if masks.shape[1] == 1 and cine.images.shape[1] > 1:
+            if len(frames) != 1:
+                raise InputError(
+                    f"{path}: does not say on which frame of the cine it was drawn; name the frame (--frame)"
+                )
+            placed[name] = np.zeros(cine.images.shape, bool)
+            placed[name][:, frames[0]] = masks[:, 0]
+        else:
+            placed[name] = masks.copy()
+            if frames:
+                placed[name][:, np.setdiff1d(np.arange(masks.shape[1]), frames)] = False
+    for frame in frames:
+        if not any(masks[:, frame].any() for masks in placed.values()):
+            drawn = _frames_drawn(np.logical_or.reduce([masks for masks in read.values() if masks.shape[1] > 1]))
+            raise InputError(f"{path}: drawn on {drawn} of the cine, not on frame {frame}")
+    return placed
 
 
 def _frames_drawn(masks: np.ndarray) -> str:

@@ -19,10 +19,12 @@ from .references import Reference, check_times, check_used, instances, referred,
 if TYPE_CHECKING:
     from .cine_files import CineStack
 
-__all__ = ["is_segmentation", "read_segmentation"]
+__all__ = ["DRAWN", "FOLLOWED", "is_segmentation", "read_segmentation"]
 
 GEOMETRY = ("PixelMeasuresSequence", "PlaneOrientationSequence", "PlanePositionSequence")
 SAME_PLACE = 0.01  # mm
+DRAWN, FOLLOWED = "drawn", "followed"
+"""Frame Comments of what was drawn by hand, and of what was followed from it."""
 
 
 def is_segmentation(path: str | Path) -> bool:
@@ -30,7 +32,9 @@ def is_segmentation(path: str | Path) -> bool:
     return sop_class(path) in SEGMENTATIONS
 
 
-def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.ndarray], dict[int, str]]:
+def read_segmentation(
+    path: str | Path, cine: CineStack
+) -> tuple[dict[int, np.ndarray], dict[int, str], dict[int, np.ndarray]]:
     """What a DICOM Segmentation (PS3.3 A.51) marks on a cine, by segment.
 
     Its frames are known by the images, or frames of images, that they refer to (Derivation Image, C.7.6.16.2.6). Beside
@@ -45,7 +49,8 @@ def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.n
 
     Returns:
         of each segment by number, if it marks anything, bool (S, T, H, W), or (S, 1, H, W) where none of its frames
-        has a time; and the segments' names.
+        has a time; the segments' names; and which of their frames were drawn by hand, (S, T) bool by segment, where
+        this project wrote them, which comments them as :data:`DRAWN`.
 
     Raises:
         InputError: when it cannot be read; when it marks frames that lie where no slice does, or beyond the images;
@@ -63,7 +68,12 @@ def read_segmentation(path: str | Path, cine: CineStack) -> tuple[dict[int, np.n
         masks = _segment(path, found, [frame[:2] for frame in frames if frame[2] == number], cine, known)
         if masks.any():
             segments[number] = masks
-    return segments, names
+    by_hand: dict[int, np.ndarray] = {}
+    for item, _, number in frames:
+        if _comment(item) == DRAWN:
+            places = tuple(np.array([known[image] for image in _sources(item) if image in known], int).reshape(-1, 2).T)
+            by_hand.setdefault(number, np.zeros(cine.images.shape[:2], bool))[places] = True
+    return segments, names, by_hand
 
 
 def _segment(
@@ -176,6 +186,10 @@ def _check_length(path: str | Path, found: pydicom.Dataset, described: int) -> N
     compressed = found.file_meta.TransferSyntaxUID.is_compressed
     if claimed > (max(MOST_DATA, MOST_DATA_PER_BYTE * held) if compressed else held):
         raise InputError(f"{path}: truncated: its header says {claimed} bytes of pixels, the file holds {held}")
+
+
+def _comment(item: pydicom.Dataset) -> str:
+    return str((item.get("FrameContentSequence") or [pydicom.Dataset()])[0].get("FrameComments") or "")
 
 
 def _sources(item: pydicom.Dataset) -> Iterator[Reference]:

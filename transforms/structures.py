@@ -7,7 +7,7 @@ drawn is absent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,18 @@ import numpy as np
 from .errors import InputError
 from .values import listed
 
-__all__ = ["PRESETS", "STRUCTURES", "Labels", "from_labels", "from_segments", "parse_labels"]
+__all__ = [
+    "LABELLED",
+    "PRESETS",
+    "STRUCTURES",
+    "TITLES",
+    "Labels",
+    "drawing_file",
+    "from_labels",
+    "from_segments",
+    "merge_walls",
+    "parse_labels",
+]
 
 Labels = str | Mapping[str, int] | None
 STRUCTURES = ("lumen", "epicardium", "rv")
@@ -26,6 +37,27 @@ PRESETS = {
     "mnms": {"lumen": 1, "myocardium": 2, "rv": 3},
 }
 LABELLED = ("lumen", "myocardium", "epicardium", "rv")
+TITLES = {
+    "lumen": "Left ventricle lumen",
+    "myocardium": "Left ventricle myocardium",
+    "epicardium": "Left ventricle epicardium",
+    "rv": "Right ventricle lumen",
+}
+"""What the files that are written call them."""
+SAID = {  # what others call them, in lower case; and TITLES
+    "lumen": ("lumen", "lv lumen", "lv endocardium", "lv endo", "lv cavity", "lv blood pool", "endocardium"),
+    "myocardium": ("myocardium", "lv myocardium", "lv wall", "myo", "lv myo"),
+    "epicardium": ("epicardium", "lv epicardium", "lv epi"),
+    "rv": ("rv", "right ventricle", "rv lumen", "rv endocardium", "rv endo", "rv cavity", "rv blood pool"),
+}
+
+
+def drawing_file(text: str | Path) -> tuple[str | None, Path]:
+    """The structure and the file of ``STRUCTURE=FILE``, or None and the file of all else."""
+    structure, _, file = str(text).partition("=")
+    if structure in LABELLED and file and not Path(text).is_file():
+        return structure, Path(file)
+    return None, Path(text)
 
 
 def parse_labels(labels: Labels) -> dict[str, int] | None:
@@ -113,6 +145,8 @@ def _named(
 ) -> dict[str, np.ndarray]:
     known, said = parse_labels(labels), listed(list(masks), names)
     if known is None:
+        known = _by_name(list(masks), names)
+    if known is None:
         if len(masks) > 1:
             raise InputError(
                 f"{name}: expected the mask of one structure, 0 and one other value; found 0 and {said}: "
@@ -120,10 +154,33 @@ def _named(
             )
         (lumen,) = masks.values()
         return {"lumen": lumen()}
-    if lumen_needed and known["lumen"] not in masks:
-        raise InputError(f"{name}: nothing has the lumen's value, {known['lumen']}; it holds {said}")
+    if lumen_needed and known.get("lumen") not in masks:
+        value = f", {known['lumen']}" if "lumen" in known else ""
+        raise InputError(f"{name}: nothing has the lumen's value{value}; it holds {said}")
     drawn = {structure: masks[value]() for structure, value in known.items() if value in masks}
-    walls = [drawn.pop(wall) for wall in ("myocardium", "epicardium") if wall in drawn]
+    return merge_walls(drawn)
+
+
+def merge_walls(drawn: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Masks (..., H, W) of STRUCTURES from those of LABELLED: the epicardium is wall and lumen together, on images on
+    which the wall is drawn."""
+    masks = dict(drawn)
+    walls = [masks.pop(wall) for wall in ("myocardium", "epicardium") if wall in masks]
     if walls:
-        drawn["epicardium"] = walls[0] | drawn["lumen"] if "lumen" in drawn else walls[0]
-    return {structure: drawn[structure] for structure in STRUCTURES if structure in drawn}
+        whole = np.logical_or.reduce(walls)
+        there = whole.any((-2, -1), keepdims=True)
+        masks["epicardium"] = whole | (masks["lumen"] & there) if "lumen" in masks else whole
+    return {structure: masks[structure] for structure in STRUCTURES if structure in masks}
+
+
+def _by_name(values: Sequence[float], names: Mapping[int, str]) -> dict[str, int] | None:
+    """Values by structure where a file's own names say it of the lumen or of all; None where they don't."""
+    known: dict[str, int] = {}
+    for value in values:
+        said = names.get(int(value), "").strip().lower().replace("_", " ")
+        for structure, others in SAID.items():
+            if said in others or said == TITLES[structure].lower():
+                if structure in known:
+                    return None
+                known[structure] = int(value)
+    return known if "lumen" in known or 0 < len(known) == len(values) else None

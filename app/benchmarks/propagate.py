@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from app.experiments.cine_scores import read_patients
-from dirnet.cine.follow import follow, save, write_masks
+from dirnet.cine.follow import follow
+from dirnet.cine.saving import save, write_masks
 from dirnet.registrar import Registrar
 from transforms.cine_files import read_cine_stack
-from transforms.drawings import read_drawn
+from transforms.drawings import read_keyframes
 from transforms.phantom import write_scd
 from transforms.sources import read_records
 
@@ -37,7 +38,7 @@ def rows(bench: Bench) -> Iterator[list[Row]]:
 
     def warm() -> None:
         cine = read_cine_stack(series)
-        followed = follow(Registrar.load(), cine, read_drawn(drawn, cine, frame), frame)
+        followed = follow(Registrar.load(), cine, read_keyframes([drawn], cine, [frame]))
         save(followed, folder / "results", "cine", overwrite=True)
 
     command = [sys.executable, "-m", "app.command_line", "propagate", series, drawn, "--frame", str(frame)]

@@ -16,14 +16,15 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from dirnet.cine import follow
+from dirnet.cine.follow import follow
+from dirnet.cine.saving import save
 from dirnet.errors import InputError, cause_of
 from dirnet.files.images import as_image
 from dirnet.registrar import Registrar
 from dirnet.registration import Registration
 from dirnet.speed.memory import keep_freed_memory
 from transforms.cine_files import CineStack, read_cine_stack
-from transforms.drawings import read_drawing
+from transforms.drawings import read_keyframes
 
 from .records import INTERNAL, LOG, Row, new_folder, publish
 from .studies import Study
@@ -84,21 +85,22 @@ class Worker:
         return publish(aside, row)
 
     def _propagate(self, study: Study, aside: Path, row: Row) -> None:
-        def read() -> tuple[CineStack, np.ndarray, int]:
+        def read() -> tuple[CineStack, dict[str, np.ndarray]]:
             frame, series, labels = (study.inputs.get(name) for name in ("frame", "series", "labels"))
             stack = read_cine_stack(study.path("cine"), None if series is None else str(series))
-            frame, labels = None if frame is None else int(frame), None if labels is None else str(labels)
-            return stack, *read_drawing(study.path("mask"), stack, frame, labels)
+            frames, labels = [] if frame is None else [int(frame)], None if labels is None else str(labels)
+            return stack, read_keyframes([study.path("mask")], stack, frames, labels)
 
-        cine, drawn, frame = _timed(row, "read", self.reading, read)
-        followed = _timed(row, "register", self.registering, lambda: follow.follow(self.registrar, cine, drawn, frame))
-        _timed(row, "write", self.writing, lambda: follow.save(followed, aside, study.name))
-        others = np.arange(cine.images.shape[1]) != frame
+        cine, drawn = _timed(row, "read", self.reading, read)
+        followed = _timed(row, "register", self.registering, lambda: follow(self.registrar, cine, drawn))
+        _timed(row, "write", self.writing, lambda: save(followed, aside, study.name))
+        # of the frames that were registered: not those drawn on with themselves
+        others = [result.origins != np.arange(len(result.origins)) for result in followed.slices.values()]
         for name in ("ncc_before", "ncc_after"):
-            values = [getattr(result, name)[others] for result in followed.slices.values()]
-            row[name] = round(float(np.mean(values)), 6)
+            values = [getattr(result, name)[at] for result, at in zip(followed.slices.values(), others, strict=True)]
+            row[name] = round(float(np.mean(np.concatenate(values))), 6) if np.any(others) else None
         row |= followed.numbers
-        row["pairs"] = len(followed.slices) * int(others.sum())
+        row["pairs"] = int(np.sum(others))
 
     def _register(self, study: Study, aside: Path, row: Row) -> None:
         def read() -> list[sitk.Image]:

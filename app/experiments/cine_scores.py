@@ -133,8 +133,10 @@ def _read_patient(name: str, records: Sequence[Record]) -> Patient:
 def judge(patient: Patient, way: str, registrar: Registrar) -> Result:
     """Follow a patient's cine one of the :data:`~app.experiments.ways.WAYS` and score it."""
     follower = Follower(registrar, WAYS[way])
-    followed = follow(follower, patient.cine, patient.drawn["ed"], patient.ed)
-    ml = _volume(followed.areas, patient.both, patient.cine)
+    drawn = np.zeros(patient.cine.images.shape, bool)
+    drawn[:, patient.ed] = patient.drawn["ed"]
+    followed = follow(follower, patient.cine, {"lumen": drawn})
+    ml = _volume(followed.areas["lumen"], patient.both, patient.cine)
     head = {"patient": patient.name, "split": patient.split, "pathology": patient.pathology, "way": way}
     slices = [{**head, **row} for row in _slices(patient, followed, follower.milliseconds)]
     scored = pd.DataFrame(slices).query("not missing")
@@ -211,7 +213,7 @@ def _function_of_all_ed(patient: Patient, followed: Followed) -> dict[str, float
     """Ejection fraction over all slices drawn at end-diastole, the drawn end-systolic area 0 where there is none."""
     every = patient.drawn["ed"].any((1, 2))
     drawn = ventricular_function(_drawn_ml(patient, every), ed=0).ejection_fraction
-    found = ventricular_function(_volume(followed.areas, every, patient.cine)).ejection_fraction
+    found = ventricular_function(_volume(followed.areas["lumen"], every, patient.cine)).ejection_fraction
     return {"ef_all_drawn_percent": drawn, "ef_all_percent": found, "ef_all_difference": found - drawn}
 
 

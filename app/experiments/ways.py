@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from dirnet.fields.composition import compose
 from dirnet.fields.resampling import warp
+from dirnet.propagation import Propagation
 from dirnet.registrar import FrameFields, Registrar, direct_fields
-from dirnet.registration import Propagation
 
 __all__ = ["WAYS", "Follower", "Way"]
 
@@ -41,10 +42,10 @@ class Follower:
     way: Way
     milliseconds: list[float] = field(default_factory=list)
 
-    def propagate(self, cine: np.ndarray, mask: np.ndarray, frame: int) -> Propagation:
+    def propagate(self, cine: np.ndarray, drawn: Any, frame: int | None = None) -> Propagation:
         """As :meth:`dirnet.registrar.Registrar.propagate`."""
         start = time.perf_counter()
-        followed = self.registrar.propagate(cine, mask, frame, self.way.fields)
+        followed = self.registrar.propagate(cine, drawn, frame, self.way.fields)
         self.milliseconds.append(1000 * (time.perf_counter() - start))
         return followed
 

@@ -13,20 +13,23 @@ import SimpleITK as sitk
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from app.uploads import check_size
-from dirnet.cine.follow import Followed, follow, write_masks
+from dirnet.cine.follow import Followed, follow
+from dirnet.cine.saving import LABELS as VALUES
+from dirnet.cine.saving import write_masks
 from dirnet.files.dicom import write_segmentation
 from dirnet.files.nifti import write_displacement, write_image
 from dirnet.registration import Registration
 from transforms.cine_files import CineStack, read_cine_stack
-from transforms.drawings import read_drawing
+from transforms.drawings import read_keyframes
 from transforms.pair_files import read_slice
+from transforms.structures import TITLES
 
 from .checks import WrongRequest, text, whole_number
 from .weights import Weights
 
 __all__ = ["LABELS", "Propagate", "Register"]
 
-LABELS = {"left ventricle lumen": 1}
+LABELS = {TITLES[structure].lower(): value for structure, value in VALUES.items()}
 
 
 class Propagate(InferTask):
@@ -58,26 +61,31 @@ class Propagate(InferTask):
             raise WrongRequest("there is no label to propagate: draw on one frame and save it, or send it along")
         cine = read_cine_stack(request["image"], text(request, "series"))
         check_size(Path(label), cine)
-        drawn, frame = read_drawing(label, cine, whole_number(request, "frame"), text(request, "labels"))
-        followed = follow(self.weights.registrar(), cine, drawn, frame)
+        frame = whole_number(request, "frame")
+        frames = [] if frame is None else [frame]
+        drawn = read_keyframes([label], cine, frames, text(request, "labels"))
+        followed = follow(self.weights.registrar(), cine, drawn)
         file = Path(request["folder"]) / "label.nii.gz"
         if request.get("output") == "dicom_seg":
             if not cine.files:
                 raise WrongRequest("DICOM Segmentation is of DICOM images; this cine is none")
             file = file.with_name("label.dcm")
-            write_segmentation(file, followed.masks, cine.files, cine.frame_numbers)
+            write_segmentation(file, followed.structures, cine.files, cine.frame_numbers)
         else:
-            write_masks(file, followed.masks, cine)
+            write_masks(file, followed.structures, cine)
         return str(file), _measured(followed)
 
 
 def _measured(followed: Followed) -> dict[str, Any]:
     return {
         "label_names": LABELS,
-        "frame": followed.frame,
+        "frames": followed.numbers["drawn_on_frames"],
         "numbers": followed.numbers,
-        "areas_mm2": {str(number): _plain(followed.areas[number]) for number in followed.slices},
-        "volume_ml": None if followed.volume is None else _plain(followed.volume.ml),
+        "areas_mm2": {
+            structure: {str(number): _plain(curves[number]) for number in followed.slices}
+            for structure, curves in followed.areas.items()
+        },
+        "volume_ml": {structure: _plain(curve.ml) for structure, curve in followed.volumes.items()},
         "times_ms": None if followed.cine.times is None else _plain(followed.cine.times),
     }
 

@@ -90,5 +90,8 @@ class Results:
 
 def _size(followed: Followed) -> int:
     """In bytes; with the cine, which several results may share."""
-    slices = sum(part.ddf.nbytes + part.masks.nbytes for part in followed.slices.values())
-    return slices + followed.masks.nbytes + followed.cine.images.nbytes
+    slices = followed.slices.values()
+    fields = sum(part.ddf.nbytes for part in slices)
+    levels = sum(array.nbytes for part in slices for array in (*part.structures.values(), *part.levels.values()))
+    masks = sum(array.nbytes for array in followed.structures.values())
+    return fields + levels + masks + followed.cine.images.nbytes

@@ -17,10 +17,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, FiniteFloat
 
 from app.uploads import check_size, most_bytes
-from dirnet.cine.follow import Followed, follow, save
+from dirnet.cine.follow import Followed, follow
+from dirnet.cine.saving import save
 from dirnet.errors import InputError
 from dirnet.fields.composition import invert
 from dirnet.fields.resampling import warp
+from dirnet.propagation import Propagation
 from dirnet.registrar import Registrar
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
@@ -73,7 +75,9 @@ class Viewer:
             InputError: when there is no such frame or slice, or the contour encloses nothing or leaves the image.
         """
         stack.check_frame(drawing.frame)
-        return follow(self.registrar, stack, _drawn(drawing, stack), drawing.frame)
+        drawn = np.zeros(stack.images.shape, bool)
+        drawn[:, drawing.frame] = _drawn(drawing, stack)
+        return follow(self.registrar, stack, {"lumen": drawn})
 
 
 def _viewer(request: Request) -> Viewer:
@@ -184,7 +188,7 @@ def follow_drawing(cine: str, drawing: Drawing, viewer: Shared) -> JSONResponse:
 @router.get("/{cine}/slices/{number}/warped")
 def warped(number: int, followed: FollowedSlice) -> Response:
     images = torch.from_numpy(scale_intensity(followed.cine.images[number], WINDOW))[:, None]
-    drawn = images[followed.frame].expand_as(images)
+    drawn = images[followed.slices[number].origins]
     return _bytes(warp(drawn, torch.from_numpy(followed.slices[number].ddf)).numpy())
 
 
@@ -232,15 +236,19 @@ def _drawn(drawing: Drawing, cine: CineStack) -> np.ndarray:
 
 def _summary(followed: Followed) -> dict[str, Any]:
     return {
-        "frame": followed.frame,
+        "frame": followed.numbers["drawn_on_frames"][0],
         "slices": {
-            number: {"areas": followed.areas[number].tolist(), "contours": [_rings(mask) for mask in result.masks]}
+            number: {"areas": followed.areas["lumen"][number].tolist(), "contours": _contours(result)}
             for number, result in followed.slices.items()
         },
-        "volume": None if followed.volume is None else followed.volume.ml.tolist(),
+        "volume": followed.volumes["lumen"].ml.tolist() if followed.volumes else None,
         "numbers": followed.numbers,
         "field_step": FIELD_STEP,
     }
+
+
+def _contours(result: Propagation) -> list[list[list[list[float]]]]:
+    return [[ring.round(3).tolist() for ring in rings] for rings in result.contours("lumen")]
 
 
 def _rings(mask: np.ndarray) -> list[list[list[float]]]:

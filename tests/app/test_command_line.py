@@ -19,8 +19,8 @@ import SimpleITK as sitk
 from typer.testing import CliRunner
 
 from app import command_line
-from dirnet.cine import follow
-from dirnet.cine.follow import write_masks
+from dirnet.cine import saving
+from dirnet.cine.saving import LABELS, write_masks
 from dirnet.files.exports import WRITERS
 from dirnet.files.formats import DICOM_RESULTS, FORMATS, RESULTS
 from dirnet.files.nifti import read_displacement
@@ -143,7 +143,7 @@ def test_files_without_the_mark_of_their_format(data, tmp_path):
     assert len(list((tmp_path / "pair").glob("*.dcm"))) == 2
 
 
-def test_of_a_label_image_the_lumen_is_followed(data, tmp_path):
+def test_the_structures_of_a_label_image_are_followed(data, tmp_path):
     series, drawn, lumens, ed = data
     image = nib.load(drawn)
     masks = np.asarray(image.dataobj)
@@ -153,7 +153,8 @@ def test_of_a_label_image_the_lumen_is_followed(data, tmp_path):
     assert "found 0 and 2, 3: which is the lumen? --labels lumen=VALUE, or acdc, or mnms" in str(refused)
     run("propagate", series, tmp_path / "labels.nii.gz", "--labels", "acdc", "-o", tmp_path)
     masks = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{series.name}_masks.nii.gz"))).transpose(1, 0, 2, 3)
-    assert np.array_equal(masks[:, ed] > 0, lumens[:, ed])
+    assert np.array_equal(masks[:, ed] == LABELS["lumen"], lumens[:, ed])
+    assert np.array_equal(masks[:, ed] == LABELS["myocardium"], np.roll(lumens[:, ed], 30, 2) & ~lumens[:, ed])
 
 
 def test_masks_lie_where_the_slices_do(data, tmp_path):
@@ -202,13 +203,13 @@ def test_a_failure_midway_leaves_no_mixed_results(data, tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(follow, "save_animation", no_space)  # the last to be written
+        patch.setattr(saving, "save_animation", no_space)  # the last to be written
         run(*arguments, fails=True)
         assert not list(tmp_path.iterdir())
     run(*arguments)  # not stopped by what the first left
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with monkeypatch.context() as patch:
-        patch.setattr(follow, "save_animation", no_space)
+        patch.setattr(saving, "save_animation", no_space)
         run(*arguments, "--force", fails=True)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 

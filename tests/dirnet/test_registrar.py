@@ -117,8 +117,8 @@ def test_a_cine_is_registered_frame_by_frame_from_the_drawn_one(registrar):
         ddf = registrar.network(pair)
     assert np.allclose(found.ddf[4], ddf[0], atol=1e-4)
     assert found.masks.shape == cine.shape
-    warped = (warp(torch.from_numpy(mask).float()[None, None], ddf) > 0.5)[0, 0]
-    assert np.array_equal(found.masks[4], warped)
+    warped = (warp(torch.from_numpy(mask).float()[None, None], ddf) > 0.5)[0, 0].numpy()
+    assert (found.masks[4] != warped).sum() < 0.05 * warped.sum()  # by the signed distance, which is smoother
     assert (found.ncc_before[2], found.ncc_after[2]) == pytest.approx((1, 1))
 
 
@@ -240,8 +240,8 @@ def test_a_propagation_takes_the_way_that_it_is_given(registrar, images):
         return ddf
 
     found = registrar.propagate(cine, mask, 0, shifted)
-    assert np.array_equal(found.masks[1], np.roll(mask, 3, 0))
-    assert np.array_equal(found.masks[2], mask)
+    expected = np.stack([np.roll(mask, 3, 0), mask])
+    assert (found.masks[1:] != expected).sum() <= 8  # of its corners
 
 
 def test_results_are_compared_by_identity(registrar, images):

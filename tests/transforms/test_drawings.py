@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from tests.dicom import write_segmentation_by_highdicom
 from tests.transforms.test_segmentation_files import edited, forget_sources
 from transforms.cine_files import read_cine_stack
-from transforms.drawings import read_drawing, read_masks, read_structures
+from transforms.drawings import read_drawing, read_keyframes, read_masks, read_structures
 from transforms.errors import InputError
 from transforms.loading import LoadCined
 from transforms.sources import read_records
@@ -149,7 +149,8 @@ def test_labels_of_a_file_with_several_values(tmp_path, cine):
     np.testing.assert_array_equal(drawn, labels[..., 2].T == 3)
     assert frame == 2
     masks = read_structures(path, cine, "acdc")
-    np.testing.assert_array_equal(masks["epicardium"][:, 2], labels[..., 2].T >= 2)
+    walled = (labels == 2).any((0, 1), keepdims=True)  # the third slice has no wall
+    np.testing.assert_array_equal(masks["epicardium"][:, 2], ((labels >= 2) & walled)[..., 2].T)
     np.testing.assert_array_equal(masks["rv"][:, 2], labels[..., 2].T == 1)
 
 
@@ -265,3 +266,63 @@ def test_a_segmentation_beyond_the_images(tmp_path, one_slice):
     edited(edited(path, forget_sources), move)
     with pytest.raises(InputError, match=r"a\.dcm: 25\.0 % of what is drawn, .* lie outside the cine's images"):
         read_masks(path, one_slice)
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """Three slices, five frames, in NIfTI."""
+    affine = np.diag([1.2, 1.5, 9, 1])
+    image = nib.Nifti1Image(np.random.default_rng(0).random((24, 20, 3, 5), np.float32), affine)
+    image.header.set_zooms((1.2, 1.5, 9, 0.04))
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, tmp_path / "cine.nii.gz")
+
+    def drawn(name, **squares):
+        """Masks (x, y, slice, time) with squares on slices and frames, or (x, y, slice) where they have no frame."""
+        masks = np.zeros((24, 20, 3, 5), np.uint8)
+        for where, (value, number, frame) in squares.items():
+            first = int(where[1:])
+            masks[first : first + 4, 5:9, number, frame] = value
+        static = all(frame == slice(None) for *_, frame in squares.values())
+        nib.save(nib.Nifti1Image(masks[..., 0] if static else masks, affine), tmp_path / name)
+        return tmp_path / name
+
+    return read_cine_stack(tmp_path / "cine.nii.gz"), drawn
+
+
+def on(masks):
+    return [tuple(map(int, place)) for place in np.argwhere(masks.any((2, 3)))]
+
+
+def test_key_frames_of_several_files(stack):
+    cine, drawn = stack
+    ed, es = drawn("ed.nii", a5=(1, 1, slice(None))), drawn("es.nii", a6=(1, 1, slice(None)))
+    assert on(read_keyframes([ed, es], cine, [0, 3])["lumen"]) == [(1, 0), (1, 3)]
+    found = read_keyframes([ed, f"epicardium={es}"], cine, [2])
+    assert {name: on(masks) for name, masks in found.items()} == {"lumen": [(1, 2)], "epicardium": [(1, 2)]}
+    assert list(read_keyframes([f"rv={ed}"], cine, [2])) == ["rv"]
+    with pytest.raises(InputError, match=r"es\.nii: lumen is drawn on slice 1, frame 2 in another file too"):
+        read_keyframes([ed, es], cine, [2])
+    with pytest.raises(InputError, match="a frame for each of the 3 files, or one for all; got 2"):
+        read_keyframes([ed, es, ed], cine, [0, 1])
+    with pytest.raises(InputError, match=r"ed\.nii: does not say on which frame"):
+        read_keyframes([ed], cine)
+
+
+def test_key_frames_of_one_file_with_time(stack):
+    cine, drawn = stack
+    path = drawn("two.nii", a5=(1, 1, 0), a6=(1, 2, 3))
+    assert on(read_keyframes([path], cine)["lumen"]) == [(1, 0), (2, 3)]
+    assert on(read_keyframes([path], cine, [3])["lumen"]) == [(2, 3)]
+    assert on(read_keyframes([path], cine, [0, 3])["lumen"]) == [(1, 0), (2, 3)]
+    with pytest.raises(InputError, match=r"two\.nii: drawn on frames 0, 3 of the cine, not on frame 2"):
+        read_keyframes([path], cine, [0, 2])
+    with pytest.raises(InputError, match="frame must be 0 to 4, got 5"):
+        read_keyframes([path], cine, [5])
+
+
+def test_the_wall_is_completed_by_the_lumen_of_another_file(stack):
+    cine, drawn = stack
+    lumen, wall = drawn("lumen.nii", a5=(1, 1, slice(None))), drawn("wall.nii", a9=(1, 1, slice(None)))
+    found = read_keyframes([lumen, f"myocardium={wall}"], cine, [0])
+    assert found["epicardium"].sum() == 2 * found["lumen"].sum() == 32

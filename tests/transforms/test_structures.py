@@ -25,21 +25,21 @@ def test_presets_differ_in_their_order():
 
 
 def test_one_value_is_the_lumen_and_what_is_not_drawn_is_absent():
-    masks = from_labels(np.int16([0, 7, 7]), None, "a.nii")
-    assert {name: mask.tolist() for name, mask in masks.items()} == {"lumen": [False, True, True]}
-    assert list(from_labels(np.int16([0, 3, 1]), "acdc", "a.nii")) == ["lumen", "rv"]
+    masks = from_labels(np.int16([[0, 7, 7]]), None, "a.nii")
+    assert {name: mask.tolist() for name, mask in masks.items()} == {"lumen": [[False, True, True]]}
+    assert list(from_labels(np.int16([[0, 3, 1]]), "acdc", "a.nii")) == ["lumen", "rv"]
 
 
 def test_a_slice_may_lack_the_lumen():
-    masks = from_labels(np.int16([0, 2, 1]), "acdc", "a.nii", lumen_needed=False)
+    masks = from_labels(np.int16([[0, 2, 1]]), "acdc", "a.nii", lumen_needed=False)
     assert {name: mask.tolist() for name, mask in masks.items()} == {
-        "epicardium": [False, True, False],
-        "rv": [False, False, True],
+        "epicardium": [[False, True, False]],
+        "rv": [[False, False, True]],
     }
 
 
 def test_segments_may_overlap():
-    whole, inner = np.array([True, True, False]), np.array([True, False, False])
+    whole, inner = np.array([[True, True, False]]), np.array([[True, False, False]])
     masks = from_segments({1: whole, 2: inner}, "lumen=2,epicardium=1", "a.dcm")
     np.testing.assert_array_equal(masks["epicardium"], whole)
     np.testing.assert_array_equal(masks["lumen"], inner)
@@ -69,3 +69,23 @@ def test_what_is_not_known_is_asked_for(image, labels, message):
 def test_labels_that_are_none(labels):
     with pytest.raises(InputError, match="labels: expected acdc, mnms, or values such as lumen=3,myocardium=2,rv=1"):
         parse_labels(labels)
+
+
+def test_lumen_without_wall_makes_no_epicardium():
+    """As at end-systole, where many draw the lumen alone."""
+    labels = np.stack([ACDC, np.where(ACDC == 3, 3, 0)])[None]  # (S, T, H, W)
+    masks = from_labels(labels, "acdc", "a.nii")
+    np.testing.assert_array_equal(masks["epicardium"][0, 0], ACDC >= 2)
+    assert not masks["epicardium"][0, 1].any()
+    assert masks["lumen"][0, 1].any()
+
+
+def test_names_that_say_which_structure_they_are_need_no_labels():
+    masks = {1: ACDC == 1, 2: ACDC == 2, 3: ACDC == 3}
+    names = {1: "Right ventricle lumen", 2: "LV myocardium", 3: "lv_endo"}
+    found = from_segments(masks, None, "a.dcm", names)
+    assert list(found) == ["lumen", "epicardium", "rv"]
+    np.testing.assert_array_equal(found["lumen"], ACDC == 3)
+    assert list(from_segments({1: ACDC == 1}, None, "a.dcm", names, lumen_needed=False)) == ["rv"]
+    with pytest.raises(InputError, match="which is the lumen"):
+        from_segments(masks, None, "a.dcm", {**names, 2: "LV endo"})

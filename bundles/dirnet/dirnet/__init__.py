@@ -22,8 +22,9 @@ from .speed.threads import prepare
 if TYPE_CHECKING:
     from .errors import InputError
     from .nets.networks import DIRNet
+    from .propagation import Propagation
     from .registrar import Registrar
-    from .registration import Propagation, Registration
+    from .registration import Registration
 
 if "torch" not in sys.modules:  # it reads the environment when it loads
     prepare()
@@ -33,7 +34,7 @@ __all__ = ["DIRNet", "InputError", "Propagation", "Registrar", "Registration"]
 MODULES = {
     "DIRNet": ".nets.networks",
     "InputError": ".errors",
-    "Propagation": ".registration",
+    "Propagation": ".propagation",
     "Registrar": ".registrar",
     "Registration": ".registration",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,18 @@ from .nets.inference import bfloat16_pays, default_device, for_inference, predic
 from .nets.losses import ncc
 from .nets.refinement import check_steps
 from .nets.weights import load_network
-from .registration import Propagation, Registration, as_mask, warp_mask
+from .propagation import (
+    Drawing,
+    Propagation,
+    drawn_frames,
+    follow_levels,
+    join,
+    leading,
+    nearest_drawn,
+    neighbours,
+    window_of,
+)
+from .registration import Registration, as_mask
 from .trust import estimated_dice, mirrored_masks
 
 __all__ = ["FrameFields", "Registrar", "direct_fields"]
@@ -157,44 +168,67 @@ class Registrar:
     def propagate(
         self,
         cine: np.ndarray | Tensor | Sequence[np.ndarray],
-        mask: Image2D,
-        frame: int,
+        drawn: Image2D | Mapping[str, Image2D] | Drawing,
+        frame: int | None = None,
         fields: FrameFields | None = None,
     ) -> Propagation:
-        """Carry a structure drawn on one frame to all others.
+        """Carry what is drawn on one frame of a cine, or on several, to all others.
 
         Args:
             cine: (T, H, W) of one slice, such as :func:`transforms.cine.read_frames` gives.
-            mask: of the structure on ``frame``, (H, W) or a file; 0 and one other value.
+            drawn: of the structures on ``frame``, by name, masks (H, W) or files, 0 and one other value; a single mask
+                is the lumen. Without ``frame`` masks (T, H, W) by name: a frame without any of a structure was not
+                drawn on, and follows from its two neighbours in the closed cycle that were.
             frame: index in time, from 0.
             fields: how the fields are found; by default each straight from the drawn frame, all in one pass.
 
         Raises:
-            FileNotFoundError: when the mask is a file that does not exist.
-            InputError: when the cine has another form, there is no such frame, or the mask does not fit or is empty.
+            FileNotFoundError: when a mask is a file that does not exist.
+            InputError: when the cine has another form, there is no such frame, a mask does not fit, or nothing is
+                drawn; or a structure is unknown, see :data:`transforms.structures.STRUCTURES`.
         """
         images = as_array(cine, "cine")
         if images.ndim != 3 or len(images) < 2 or 0 in images.shape:
             raise InputError(f"expected a cine (T, H, W) of two frames or more, found an array of {images.shape}")
-        if not (isinstance(frame, int | np.integer) and 0 <= frame < len(images)):
-            raise InputError(f"frame must be 0 to {len(images) - 1}, got {frame}")
-        drawn = as_mask(mask, images.shape[1:])
-        if not drawn.any():
+        drawing = _as_drawing(drawn, frame, images.shape)
+        keys = drawn_frames(drawing)
+        if not keys:
             raise InputError("the mask is empty: nothing is drawn on it")
         frames = torch.from_numpy(scale_intensity(images))[:, None]
-        ddf = (fields or direct_fields)(self, frames, frame)
-        pairs = torch.cat([frames[frame].expand_as(frames), frames], 1)
-        before, after, folded = (score.numpy() for score in _scores(pairs, ddf))
-        masks = warp_mask(drawn, ddf)
-        estimate = self._estimated_dice(pairs, drawn, masks)
-        estimate[frame] = 1.0
-        return Propagation(frame, masks, ddf.numpy(), folded, before, after, estimate)
+        found = self._fields(frames, keys, fields)
 
-    def _estimated_dice(self, pairs: Tensor, drawn: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """Of a structure drawn on the moving images of all pairs, (H, W), and followed, (T, H, W)."""
-        moving = torch.from_numpy(drawn).expand(len(pairs), 1, *drawn.shape)
-        mirrored = mirrored_masks(lambda windows: self.displacement(windows, refinement=0).ddf, pairs, moving)
-        return estimated_dice(torch.from_numpy(masks)[:, None], mirrored).numpy()
+        levels = {name: follow_levels(drawing[name], where, found) for name, where in keys.items()}
+        structures = {name: level > 0 for name, level in levels.items()}
+        for name, where in keys.items():
+            structures[name][list(where)] = drawing[name][list(where)]
+        join(structures, levels, keys)
+        window = window_of(list(structures.values()))
+
+        lead = leading(keys)
+        origins = nearest_drawn(keys[lead], len(frames))
+        ddf = torch.stack([found[origin, target] for target, origin in enumerate(origins.tolist())])
+        pairs = torch.cat([frames[origins], frames], 1)
+        before, after, folded = (score.numpy() for score in _scores(pairs, ddf))
+        estimate = self._estimated_dice(pairs, torch.from_numpy(drawing[lead][origins])[:, None], ddf)
+        estimate[list(keys[lead])] = 1.0
+        within = {name: level[:, window[0], window[1]].copy() for name, level in levels.items()}
+        return Propagation(keys, structures, within, window, origins, ddf.numpy(), folded, before, after, estimate)
+
+    def _fields(
+        self, frames: Tensor, keys: Mapping[str, Sequence[int]], fields: FrameFields | None
+    ) -> dict[tuple[int, int], Tensor]:
+        """DDF (2, H, W) to each frame from the frames beside it that were drawn on, by both frames' numbers."""
+        sides = [side for drawn in keys.values() for side in neighbours(drawn, len(frames))[:2]]
+        pairs = sorted({(int(key), target) for side in sides for target, key in enumerate(side)})
+        if fields is not None:
+            every = {key: fields(self, frames, key) for key in {key for key, _ in pairs}}
+            return {(key, target): every[key][target] for key, target in pairs}
+        return dict(zip(pairs, _direct(self, frames, pairs), strict=True))
+
+    def _estimated_dice(self, pairs: Tensor, drawn: Tensor, ddf: Tensor) -> np.ndarray:
+        """Of a structure drawn on the moving images of all pairs, (T, 1, H, W), and followed by ``ddf``."""
+        mirrored = mirrored_masks(lambda windows: self.displacement(windows, refinement=0).ddf, pairs, drawn)
+        return estimated_dice(warp(drawn.float(), ddf) > 0.5, mirrored).numpy()
 
 
 FrameFields = Callable[[Registrar, Tensor, int], Tensor]
@@ -203,9 +237,34 @@ FrameFields = Callable[[Registrar, Tensor, int], Tensor]
 
 def direct_fields(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:
     """Each field straight from the drawn frame, all in one pass; zero on the frame itself. See :data:`FrameFields`."""
-    ddf = registrar.displacement(torch.cat([frames[frame].expand_as(frames), frames], 1)).ddf
-    ddf[frame] = 0
+    return _direct(registrar, frames, [(frame, target) for target in range(len(frames))])
+
+
+def _direct(registrar: Registrar, frames: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """DDF (B, 2, H, W) of pairs of frames, moving and fixed, all in one pass; zero of a frame with itself."""
+    moving, fixed = torch.tensor(pairs).unbind(1)
+    ddf = registrar.displacement(torch.cat([frames[moving], frames[fixed]], 1)).ddf
+    ddf[moving == fixed] = 0
     return ddf
+
+
+def _as_drawing(
+    drawn: Image2D | Mapping[str, Image2D] | Drawing, frame: int | None, shape: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Masks (T, H, W) by structure."""
+    given = dict(drawn) if isinstance(drawn, Mapping) else {"lumen": drawn}
+    if frame is None:
+        masks = {name: as_array(mask, name) > 0 for name, mask in given.items()}
+        if any(mask.shape != tuple(shape) for mask in masks.values()):
+            found = ", ".join(f"{name} {mask.shape}" for name, mask in masks.items())
+            raise InputError(f"without a frame, expected masks of the cine's {tuple(shape)}, found {found}")
+        return masks
+    if not (isinstance(frame, int | np.integer) and 0 <= frame < shape[0]):
+        raise InputError(f"frame must be 0 to {shape[0] - 1}, got {frame}")
+    masks = {name: np.zeros(shape, bool) for name in given}
+    for name, mask in given.items():
+        masks[name][frame] = as_mask(mask, shape[1:])
+    return masks
 
 
 def _placed_alike(images: dict[str, sitk.Image]) -> dict[str, sitk.Image]:

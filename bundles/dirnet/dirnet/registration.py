@@ -1,4 +1,4 @@
-"""What registering gives: of a pair of images, and of a whole cine."""
+"""What registering a pair of images gives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .files.images import Image2D, as_image, pixels
 from .files.itk import displacement_transform
 from .files.regrid import resample
 
-__all__ = ["Propagation", "Registration", "as_mask", "warp_mask"]
+__all__ = ["Registration", "as_mask", "warp_mask"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,28 +89,6 @@ class Registration:
         from .files.exports import save_registration  # here: it imports this module, and what every format needs
 
         return save_registration(self, folder, name, formats, overwrite)
-
-
-@dataclass(frozen=True, eq=False)
-class Propagation:
-    """A structure drawn on one frame of a cine, on all its frames.
-
-    Attributes:
-        frame: on which it was drawn.
-        masks: (T, H, W) bool; on ``frame`` as it was drawn.
-        ddf: (T, 2, H, W) float32 in pixels, from the drawn frame to each: ``warped_t(x) = drawn(x + ddf_t(x))``.
-        folded_percent: (T,), pixels where each field folds, 0 to 100.
-        ncc_before, ncc_after: (T,), similarity of the drawn frame with each, as it is and warped.
-        estimated_dice: (T,), how well the masks probably fit, 0 to 1, see :mod:`dirnet.trust`; 1 on ``frame``.
-    """
-
-    frame: int
-    masks: np.ndarray
-    ddf: np.ndarray
-    folded_percent: np.ndarray
-    ncc_before: np.ndarray
-    ncc_after: np.ndarray
-    estimated_dice: np.ndarray
 
 
 def as_mask(mask: Image2D, shape: Sequence[int], image: sitk.Image | None = None) -> np.ndarray:

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from dirnet.cine.follow import write_masks
+from dirnet.cine.saving import write_masks
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawn, read_masks
 

@@ -60,7 +60,7 @@ def test_a_label_is_propagated_and_saved(client, cines, drawn):
     assert min(dice(*pair) for pair in zip(masks, lumens, strict=True)) > 0.75
     areas = masks.sum((1, 2)) * 1.5 * 1.25
     assert result["areas_mm2"]["0"] == pytest.approx(areas)
-    assert result["frame"] == result["numbers"]["drawn_on_frame"] == cines.ed["one"]
+    assert result["frames"] == result["numbers"]["drawn_on_frames"] == [cines.ed["one"]]
     assert result["volume_ml"] is None  # (x, y, time) has no distance between slices
     client.save_label("one", image, tag="original")
     assert np.array_equal(read(client.download_label("one", "original")) > 0, masks)

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from app.viewer.access import Access
 from app.viewer.server import make_app
-from dirnet.cine.follow import write_masks
+from dirnet.cine.saving import write_masks
 from transforms.contours import outline
 
 REQUESTS = 200

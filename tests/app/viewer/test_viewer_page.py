@@ -20,7 +20,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 from app.viewer.access import Access
 from app.viewer.routes import WINDOW
 from app.viewer.server import make_app
-from dirnet.cine.follow import write_masks
+from dirnet.cine.saving import write_masks
 from transforms.cine import scale_intensity
 from transforms.contours import outline
 

@@ -35,7 +35,7 @@ from app.viewer.access import Access
 from app.viewer.cines import Cines
 from app.viewer.routes import WINDOW
 from app.viewer.server import BUG, make_app, serve
-from dirnet.cine.follow import write_masks
+from dirnet.cine.saving import write_masks
 from dirnet.errors import InputError
 from tests.dicom import mr_image, write_enhanced
 from transforms.cine import scale_intensity

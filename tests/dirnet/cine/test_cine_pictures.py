@@ -32,7 +32,7 @@ def has(image, colour):
 
 def test_animation_has_each_frame_and_its_contour(tmp_path):
     images, masks = cine()
-    save_animation(tmp_path / "new" / "cine.gif", images, masks, annotated=2)
+    save_animation(tmp_path / "new" / "cine.gif", images, masks, drawn=2)
     found = pages(tmp_path / "new" / "cine.gif")
     assert len(found) == 6
     assert {duration for _, duration in found} == {50}
@@ -44,7 +44,7 @@ def test_animation_has_each_frame_and_its_contour(tmp_path):
 def test_contour_lies_on_the_masks_border(tmp_path):
     """A window of 48 around the square's middle (28, 58), enlarged 7 times: rows from 3, columns from 33."""
     images, masks = cine()
-    save_animation(tmp_path / "cine.gif", images, masks, annotated=0)
+    save_animation(tmp_path / "cine.gif", images, masks, drawn=0)
     image, _ = pages(tmp_path / "cine.gif")[0]
     assert image.shape == (48 * 7 + BAR, 48 * 7, 3)
     rows, columns = np.nonzero(has(image, YELLOW))
@@ -67,7 +67,7 @@ def test_slices_stand_side_by_side(tmp_path):
 
 def test_equal_frames_are_all_there_and_keep_the_rate(tmp_path):
     images, masks = np.full((7, 40, 30), 0.5), np.zeros((7, 40, 30))
-    save_animation(tmp_path / "cine.gif", images, masks, annotated=0, frame_ms=43.7)
+    save_animation(tmp_path / "cine.gif", images, masks, drawn=0, frame_ms=43.7)
     found = pages(tmp_path / "cine.gif")
     assert len(found) == 7
     assert sum(duration for _, duration in found) == pytest.approx(7 * 43.7, abs=5)

@@ -8,9 +8,11 @@ import pytest
 import SimpleITK as sitk
 
 from dirnet import Registrar
-from dirnet.cine.follow import follow, save
+from dirnet.cine.follow import follow
+from dirnet.cine.phases import Phases
+from dirnet.cine.saving import save
 from transforms.cine_files import read_cine_stack
-from transforms.drawings import read_masks
+from transforms.drawings import read_keyframes, read_masks, read_structures
 from transforms.phantom import write_scd
 
 PHASES = 3
@@ -29,11 +31,11 @@ def series(tmp_path_factory):
 
 
 def discs(cine, radius=8):
-    """(S, H, W), the same on all slices."""
-    slices, _, height, width = cine.images.shape
-    rows, columns = np.ogrid[:height, :width]
-    disc = np.hypot(rows - height / 2, columns - width / 2) < radius
-    return np.repeat(disc[None], slices, 0)
+    """(S, T, H, W), the same on the first frame of all slices."""
+    drawn = np.zeros(cine.images.shape, bool)
+    rows, columns = np.ogrid[: drawn.shape[2], : drawn.shape[3]]
+    drawn[:, 0] = np.hypot(rows - drawn.shape[2] / 2, columns - drawn.shape[3] / 2) < radius
+    return drawn
 
 
 def test_each_slice_counts_by_its_own_height(tmp_path, registrar, series, caplog):
@@ -43,9 +45,9 @@ def test_each_slice_counts_by_its_own_height(tmp_path, registrar, series, caplog
         if (int(pydicom.dcmread(path).InstanceNumber) - 1) // PHASES != 1:
             (tmp_path / "cine" / path.name).write_bytes(path.read_bytes())
     cine = read_cine_stack(tmp_path / "cine")
-    followed = follow(registrar, cine, discs(cine), 0)
+    followed = follow(registrar, cine, {"lumen": discs(cine)})
     assert cine.positions == pytest.approx([0, 20, 30, 40], abs=0.01)
-    assert followed.volume.ml == pytest.approx([15, 15, 10, 10] @ followed.areas / 1000, rel=1e-3)
+    assert followed.volumes["lumen"].ml == pytest.approx([15, 15, 10, 10] @ followed.areas["lumen"] / 1000, rel=1e-3)
     assert followed.numbers["slice_distances_mm"] == pytest.approx([20, 10, 10], abs=0.01)
 
     save(followed, tmp_path, "a")
@@ -61,9 +63,72 @@ def test_each_slice_counts_by_its_own_height(tmp_path, registrar, series, caplog
 
 def test_masks_lie_where_the_cine_does(tmp_path, registrar, series, caplog):
     cine = read_cine_stack(series)
-    followed = follow(registrar, cine, discs(cine), 0)
+    followed = follow(registrar, cine, {"lumen": discs(cine)})
     save(followed, tmp_path, "a")
     assert not caplog.records
     masks = sitk.ReadImage(str(tmp_path / "a_masks.nii.gz"))
     for number, grid in enumerate(cine.grids):
         assert masks.TransformIndexToPhysicalPoint((0, 0, number, 0))[:3] == pytest.approx(grid.GetOrigin(), abs=0.02)
+
+
+def three_structures(cine):
+    lumen, outer, right = discs(cine, 8), discs(cine, 13), np.roll(discs(cine, 5), 18, 3)
+    return {"lumen": lumen, "epicardium": outer, "rv": right}
+
+
+def test_what_was_saved_can_be_opened_again(tmp_path, registrar, series):
+    """Drawn frames as they were drawn, from masks and segmentation; what was followed from them is the same again."""
+    cine = read_cine_stack(series)
+    drawn = three_structures(cine)
+    drawn["lumen"][3, 2], drawn["lumen"][4, 0] = drawn["lumen"][3, 0], False  # slices on frames of their own
+    drawn["lumen"][4, 1] = drawn["lumen"][3, 0]
+    followed = follow(registrar, cine, drawn)
+    save(followed, tmp_path, "a")
+    for file in ("a_masks.nii.gz", "a_segmentation.dcm"):
+        again = read_keyframes([tmp_path / file], cine)
+        assert list(again) == list(drawn)
+        for structure, masks in drawn.items():
+            assert np.array_equal(again[structure], masks), (file, structure)
+    whole = read_structures(tmp_path / "a_rtstruct.dcm", cine)
+    assert {name: np.array_equal(masks, followed.structures[name]) for name, masks in whole.items()} == dict.fromkeys(
+        drawn, True
+    )
+
+
+def test_saved_masks_that_were_changed_count_as_drawn(tmp_path, registrar, series, caplog):
+    cine = read_cine_stack(series)
+    followed = follow(registrar, cine, {"lumen": discs(cine)})
+    save(followed, tmp_path, "a")
+    path = tmp_path / "a_masks.nii.gz"
+    image = sitk.ReadImage(str(path))
+    sitk.WriteImage(image, str(path), useCompression=False)
+    assert read_keyframes([path], cine)["lumen"].any((0, 2, 3)).all()
+    assert "a_masks.nii.gz has changed since it was saved: all frames in it count as drawn" in caplog.text
+
+
+def test_only_what_was_redrawn_is_followed_again(registrar, series):
+    cine = read_cine_stack(series)
+    drawn = three_structures(cine)
+    first = follow(registrar, cine, drawn)
+    drawn["rv"][2, 1] = drawn["rv"][2, 0]
+    said = []
+    second = follow(registrar, cine, drawn, earlier=first, progress=lambda *counts: said.append(counts))
+    assert [second.slices[n] is first.slices[n] for n in range(5)] == [True, True, False, True, True]
+    assert said == [(n, 5) for n in range(1, 6)]
+    assert np.array_equal(second.structures["rv"][2, 1], drawn["rv"][2, 1])
+
+
+def test_a_slice_left_out_at_end_systole_counts_at_end_diastole(registrar, series):
+    cine = read_cine_stack(series)
+    drawn = {"lumen": discs(cine)}
+    whole = follow(registrar, cine, drawn)
+    ed, es = whole.function.ed, whole.function.es
+    found = follow(registrar, cine, drawn, phases=Phases(left_out_es=frozenset({4})), earlier=whole)
+    assert (found.function.ed, found.function.es) == (ed, es)
+    assert found.function.edv == pytest.approx(whole.function.edv)
+    volumes = whole.areas["lumen"][:, es] * cine.distance / 1000
+    assert found.function.esv == pytest.approx(volumes[:4].sum(), rel=1e-4)
+    assert not found.masks[4, es].any()
+    assert found.masks[4, ed].any()
+    never = follow(registrar, cine, drawn, phases=Phases(ed, es, frozenset({4}), frozenset({4})), earlier=whole)
+    assert never.volumes["lumen"].counted == 4

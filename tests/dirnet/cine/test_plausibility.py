@@ -19,9 +19,8 @@ def followed(areas=AREAS, slices=None, even=True, **changes):
     masks = np.zeros((len(areas), FRAMES, SIZE, SIZE), bool)
     masks[list(slices), :, 10:20, 10:20] = True
     made = SimpleNamespace(
-        masks=masks,
-        frame=0,
-        areas=curves,
+        structures={"lumen": masks},
+        areas={"lumen": np.where(np.isin(range(len(areas)), list(slices))[:, None], curves, np.nan)},
         slices={
             number: SimpleNamespace(folded_percent=np.zeros(FRAMES), estimated_dice=np.full(FRAMES, 0.95))
             for number in slices
@@ -55,7 +54,7 @@ def test_folds_and_contours_that_fit_badly():
 @pytest.mark.parametrize("edge", [np.s_[0, :], np.s_[-1, :], np.s_[:, 0], np.s_[:, -1]])
 def test_a_contour_that_leaves_the_image(edge):
     heart = followed()
-    heart.masks[(2, 1, *edge)] = True
+    heart.structures["lumen"][(2, 1, *edge)] = True
     assert warnings_of(heart) == ["slice 2: the contour touches the image's border; what lies beyond is not counted"]
 
 

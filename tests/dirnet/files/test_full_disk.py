@@ -6,7 +6,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from dirnet.cine import follow, save_animation
+from dirnet.cine import save_animation
+from dirnet.cine.follow import follow
+from dirnet.cine.saving import save
 from dirnet.files.formats import FORMATS
 from dirnet.files.itk import displacement_transform, write_transform
 from dirnet.files.nifti import write_image
@@ -29,9 +31,9 @@ def registration(cine):
 
 @pytest.fixture(scope="module")
 def followed(cine):
-    drawn = np.zeros((len(cine.images), *cine.images.shape[2:]), bool)
-    drawn[0, 15:30, 20:40] = True
-    return follow.follow(Registrar.load(), cine, drawn, 0)
+    drawn = np.zeros(cine.images.shape, bool)
+    drawn[0, 0, 15:30, 20:40] = True
+    return follow(Registrar.load(), cine, {"lumen": drawn})
 
 
 def check_full_disk(write, folder, files):
@@ -57,7 +59,7 @@ def test_an_image_without_a_place_is_whole_or_not_there(name, tmp_path):
 
 
 def test_a_followed_cine_is_whole_or_not_there(followed, tmp_path):
-    check_full_disk(lambda folder: follow.save(followed, folder, "f"), tmp_path, 8)
+    check_full_disk(lambda folder: save(followed, folder, "f"), tmp_path, 9)
 
 
 IMAGE = sitk.GetImageFromArray(np.random.default_rng(0).random((40, 50)).astype(np.float32))

@@ -137,7 +137,7 @@ def test_bad_input_names_what_was_found_and_leaves_no_file(tmp_path, cine):
     first, second = cine.files[0][:2]
     with pytest.raises(ValueError, match=r"got \(1, 2, 48, 64\) and 1 lists of 20 files"):
         write_segmentation(out, masks, cine.files[:1])
-    with pytest.raises(ValueError, match="a lumen on one frame at least, found none"):
+    with pytest.raises(ValueError, match="something drawn on one frame at least, found nothing"):
         write_segmentation(out, masks & False, [[first, second]])
     with pytest.raises(FileNotFoundError, match="'nowhere' does not exist"):
         write_segmentation(out, masks, [[first, "nowhere"]])

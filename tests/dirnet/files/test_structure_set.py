@@ -97,7 +97,7 @@ def test_frames_of_an_enhanced_image(tmp_path):
 def test_bad_input_leaves_no_file(tmp_path, cine):
     path = tmp_path / "rtstruct.dcm"
     masks = beating(cine)[:1, :1]
-    with pytest.raises(ValueError, match="expected a lumen on one frame at least"):
+    with pytest.raises(ValueError, match="expected something drawn on one frame at least"):
         write_structure_set(path, masks & False, [cine.files[0][:1]])
     other = edit(cine.files[0][1], tmp_path / "other.dcm", PatientID="another")
     with pytest.raises(ValueError, match=r"other\.dcm: another PatientID"):

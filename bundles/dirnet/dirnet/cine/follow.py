@@ -1,82 +1,88 @@
-"""What was drawn on one frame of a whole cine, on all of them: masks, volumes, strain, and their files."""
+"""What was drawn on a whole cine, on all its frames: masks, volumes and strain."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
-from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
+from transforms.structures import STRUCTURES
 
 from ..errors import InputError
-from ..files.aside import write_set_aside
-from ..files.dicom import write_segmentation, write_structure_set
-from ..files.formats import followed_files
-from ..files.nifti import write_image
-from ..files.pictures import save_picture
-from ..files.tables import write_csv
+from ..propagation import Propagation, drawn_frames
 from ..registrar import Registrar
-from ..registration import Propagation
 from . import (
     VentricularFunction,
     VolumeCurve,
     areas,
-    cine_table,
     cine_volume,
     circumferential_strain,
     contour_lengths,
-    curve_figure,
-    save_animation,
     ventricular_function,
 )
+from .phases import Phases, shares
 from .plausibility import doubtful_slices, warnings_of
 
-logger = logging.getLogger(__name__)
-
-__all__ = ["Followed", "follow", "save", "write_masks"]
+__all__ = ["Followed", "follow"]
 
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """A left ventricle's lumen through a cycle.
+    """A heart's structures through a cycle.
 
     Attributes:
         cine: as it was read.
-        frame: on which it was drawn.
-        slices: by number, those on which it was drawn.
-        masks: (S, T, H, W) bool; empty on the other slices.
-        areas: (S, T) mm², nan on the other slices; 0 where the lumen has closed.
-        lengths: (S, T) mm of the contours, as ``areas``.
-        volume: over the cycle; None where the distance between slices is unknown.
-        function: by the volume, or without one by the area of all slices together: then its frames alone hold.
-        circumferential: (T,) strain of the contours of all slices together, in %, from end-diastole.
+        slices: by number, those on which something was drawn.
+        structures: (S, T, H, W) bool by structure; empty on other slices, and where a slice is left out.
+        areas: (S, T) mm² by structure, nan on slices where it was not drawn; 0 where it has closed. On frames between
+            the phases less than its own of a slice that is left out at one of them, see :func:`.phases.shares`.
+        lengths: (S, T) mm of the lumen's contours, nan where there is none or the slice is left out.
+        volumes: over the cycle, by structure; without those where the distance between slices is unknown.
+        function: of the left ventricle by its volume, or without one by the area of all slices together: then its
+            frames alone hold.
+        circumferential: (T,) strain of the lumen's contours of all slices together, in %, from end-diastole.
+        phases: as the reader has given them.
     """
 
     cine: CineStack
-    frame: int
     slices: dict[int, Propagation]
-    masks: np.ndarray
-    areas: np.ndarray
+    structures: dict[str, np.ndarray]
+    areas: dict[str, np.ndarray]
     lengths: np.ndarray
-    volume: VolumeCurve | None
+    volumes: dict[str, VolumeCurve]
     function: VentricularFunction
     circumferential: np.ndarray
+    phases: Phases
+
+    @property
+    def masks(self) -> np.ndarray:
+        """Of the lumen, (S, T, H, W) bool; all empty where none was drawn."""
+        return self.structures.get("lumen", np.zeros(self.cine.images.shape, bool))
+
+    @property
+    def drawn(self) -> dict[str, dict[int, list[int]]]:
+        """Frames that were drawn on, by structure and slice."""
+        return {
+            structure: {n: list(one.drawn[structure]) for n, one in self.slices.items() if structure in one.drawn}
+            for structure in self.structures
+        }
 
     @property
     def numbers(self) -> dict[str, Any]:
         """What the cycle says, for a table or a report; None for what could not be measured."""
         function = {key: _number(value) for key, value in dataclasses.asdict(self.function).items()}
+        frames = {frame for slices in self.drawn.values() for times in slices.values() for frame in times}
         numbers: dict[str, Any] = {
-            "drawn_on_frame": self.frame,
-            "slices": len(self.masks),
+            "structures": list(self.structures),
+            "drawn_on_frames": sorted(frames),
+            "slices": len(self.cine.images),
             "slices_drawn": len(self.slices),
+            "slices_left_out_at_end_diastole": sorted(self.phases.left_out_ed),
+            "slices_left_out_at_end_systole": sorted(self.phases.left_out_es),
             "slice_distances_mm": self._distances,
             "end_diastolic_frame": function["ed"],
             "end_systolic_frame": function["es"],
@@ -88,7 +94,7 @@ class Followed:
             "ejection_fraction": "ejection_fraction_percent",
         }
         for key, name in names.items():
-            numbers[name] = function[key] if self.volume is not None else None
+            numbers[name] = function[key] if "lumen" in self.volumes else None
         curve = self.circumferential
         peak = curve[np.nanargmax(np.abs(curve))] if np.isfinite(curve).any() else np.nan
         numbers["peak_circumferential_strain_percent"] = _number(peak)
@@ -109,107 +115,96 @@ class Followed:
         return None if distance is None else [round(distance, 2)]
 
 
-def follow(registrar: Registrar, cine: CineStack, drawn: np.ndarray, frame: int) -> Followed:
-    """Follow what was drawn on one frame, slice by slice.
+def follow(
+    registrar: Registrar,
+    cine: CineStack,
+    drawn: Mapping[str, np.ndarray],
+    *,
+    phases: Phases | None = None,
+    earlier: Followed | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Followed:
+    """Follow what was drawn, slice by slice.
 
     Args:
         registrar: that registers the frames.
         cine: of S slices.
-        drawn: (S, H, W) bool; slices without are passed over.
-        frame: on which it was drawn, from 0.
+        drawn: (S, T, H, W) bool by structure; a frame of a slice without any of a structure was not drawn on, see
+            :meth:`dirnet.registrar.Registrar.propagate`.
+        phases: end-diastole and end-systole by hand, and slices that are left out at one of them.
+        earlier: of the same cine; slices on which the same was drawn are taken from it.
+        progress: is told how many slices are done, and of how many.
 
     Raises:
-        ValueError: when there is no such frame, or nothing is drawn.
+        InputError: when nothing is drawn, a structure is unknown or of another size, or ``phases`` does not fit.
     """
-    slices = {
-        number: registrar.propagate(cine.images[number], mask, frame) for number, mask in enumerate(drawn) if mask.any()
-    }
-    if not slices:
+    phases = phases or Phases()
+    phases.check(*cine.images.shape[:2])
+    for structure, masks in drawn.items():
+        if masks.shape != cine.images.shape:
+            raise InputError(f"{structure}: expected masks of the cine's {cine.images.shape}, found {masks.shape}")
+    chosen = [n for n in range(len(cine.images)) if any(masks[n].any() for masks in drawn.values())]
+    if not chosen:
         raise InputError("nothing is drawn on any slice")
-    masks = np.zeros(cine.images.shape, bool)
-    area, length = (np.full(masks.shape[:2], np.nan) for _ in range(2))
-    for number, result in slices.items():
-        masks[number] = result.masks
-        # empty where drawn before: it has closed
-        area[number] = np.nan_to_num(areas(result.masks, cine.spacing))
-        length[number] = np.nan_to_num(contour_lengths(result.masks, cine.spacing))
-    volume = cine_volume(area, cine)
-    function = ventricular_function(np.nansum(area, 0) if volume is None else volume.ml)
-    ed = frame if function.ed is None else function.ed
-    circumferential = circumferential_strain(length, ed)
-    return Followed(cine, frame, slices, masks, area, length, volume, function, circumferential)
+    slices: dict[int, Propagation] = {}
+    for number in chosen:
+        drawing = {structure: masks[number] for structure, masks in drawn.items()}
+        known = None if earlier is None else earlier.slices.get(number)
+        same = known is not None and _same_drawing(drawing, known)
+        slices[number] = known if same and known else registrar.propagate(cine.images[number], drawing)
+        if progress is not None:
+            progress(len(slices), len(chosen))
+    return _measured(cine, slices, phases)
 
 
-def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
-    """Write ``<name>_…``: masks, a table of the cycle, its numbers, plots, three slices as animation; of a cine from
-    DICOM files a DICOM Segmentation and RT Structure Set too. All files appear, or none.
-
-    Raises:
-        FileExistsError: before anything is written, when one of the files exists and may not be replaced.
-    """
-    names = followed_files(name, bool(followed.cine.files))
-    with write_set_aside(folder, names.values(), overwrite) as aside:
-        _write(followed, {result: aside / name for result, name in names.items()})
-    return [folder / name for name in names.values()]
+def _same_drawing(drawing: Mapping[str, np.ndarray], followed: Propagation) -> bool:
+    return drawn_frames(drawing) == followed.drawn and all(
+        np.array_equal(drawing[structure][list(frames)], followed.structures[structure][list(frames)])
+        for structure, frames in followed.drawn.items()
+    )
 
 
-def _write(followed: Followed, paths: dict[str, Path]) -> None:
-    """Each result to its path."""
-    cine, function = followed.cine, followed.function
-    if cine.files:  # first: those that can be refused
-        write_segmentation(paths["segmentation.dcm"], followed.masks, cine.files, cine.frame_numbers)
-        write_structure_set(paths["rtstruct.dcm"], followed.masks, cine.files, cine.frame_numbers)
-    write_masks(paths["masks.nii.gz"], followed.masks, cine)
-    drawn_areas = {number: followed.areas[number] for number in followed.slices}
-    ml = None if followed.volume is None else followed.volume.ml
-    lengths = {number: followed.lengths[number] for number in followed.slices}
-    estimates = {number: result.estimated_dice for number, result in followed.slices.items()}
-    strain = {"circumferential": followed.circumferential}
-    table = cine_table(drawn_areas, ml, lengths, strain, cine.times, estimates)
-    write_csv(paths["cycle.csv"], table)
-    paths["numbers.json"].write_text(json.dumps(followed.numbers, indent=1) + "\n")
-    if ml is not None:
-        figure = curve_figure({"LV volume": ml}, "LV volume", "ml", function.ed, function.es, cine.times)
-    else:
-        curves = {f"slice {number}": area / 100 for number, area in drawn_areas.items()}
-        figure = curve_figure(curves, "lumen area", "cm²", function.ed, function.es, cine.times)
-    save_picture(figure, paths["cycle.png"])
-    save_picture(curve_figure(strain, "strain", "%", function.ed, function.es, cine.times), paths["strain.png"])
-    drawn = list(followed.slices)
-    shown = list(dict.fromkeys([drawn[0], drawn[len(drawn) // 2], drawn[-1]]))  # the errors are at base and apex
-    frame_ms = max(20.0, float(np.diff(cine.times).mean())) if cine.times is not None else 50.0
-    images = np.stack([scale_intensity(cine.images[number]) for number in shown])
-    titles = [f"slice {number}" for number in shown]
-    save_animation(paths["cine.gif"], images, followed.masks[shown], followed.frame, frame_ms, titles)
+def _measured(cine: CineStack, slices: dict[int, Propagation], phases: Phases) -> Followed:
+    found = [name for name in STRUCTURES if any(name in one.structures for one in slices.values())]
+    structures = {name: np.zeros(cine.images.shape, bool) for name in found}
+    area = {name: np.full(cine.images.shape[:2], np.nan) for name in found}
+    lengths = np.full(cine.images.shape[:2], np.nan)
+    for number, one in slices.items():
+        for name, masks in one.structures.items():
+            structures[name][number] = masks
+            area[name][number] = np.nan_to_num(areas(masks, cine.spacing))  # empty where drawn before: it has closed
+        if "lumen" in one.structures:
+            lengths[number] = np.nan_to_num(contour_lengths(one.structures["lumen"], cine.spacing))
+    function = _function(area, _volumes(area, cine), phases)
+    if (phases.left_out_ed or phases.left_out_es) and function.ed is not None and function.es is not None:
+        parts = shares(phases, function.ed, function.es, *cine.images.shape[:2])
+        for masks in structures.values():
+            masks[parts < 0.5] = False
+        lengths[(parts < 1).any(1)] = np.nan
+        never = (parts == 0).all(1)
+        area = {name: np.where(never[:, None], np.nan, curves * parts) for name, curves in area.items()}
+        function = _function(area, _volumes(area, cine), dataclasses.replace(phases, ed=function.ed, es=function.es))
+    ed = 0 if function.ed is None else function.ed
+    circumferential = circumferential_strain(lengths, ed)
+    return Followed(cine, slices, structures, area, lengths, _volumes(area, cine), function, circumferential, phases)
 
 
-def write_masks(path: str | Path, masks: np.ndarray, cine: CineStack) -> None:
-    """Write masks (S, T, H, W) of a cine as NIfTI, 0 and 1: in the layout of the cine's own file where that is NIfTI,
-    else (x, y, slice, time) at the slices' place.
+def _volumes(area: Mapping[str, np.ndarray], cine: CineStack) -> dict[str, VolumeCurve]:
+    found = {name: cine_volume(curves, cine) for name, curves in area.items()}
+    return {name: curve for name, curve in found.items() if curve is not None}
 
-    NIfTI has one distance for all slices. Where they lie unequally far apart, and where a cine has no place, the file
-    has none either: both codes are 0.
 
-    The file appears whole or not at all.
-    """
-    array = masks.astype(np.uint8).transpose(1, 0, 2, 3)
-    if cine.source is not None:
-        image = sitk.GetImageFromArray(array if cine.source.GetDimension() == 4 else array[:, 0], isVector=False)
-        image.CopyInformation(cine.source)
-    else:
-        image = sitk.GetImageFromArray(array, isVector=False)
-        first, times = cine.grids[0], cine.times
-        direction = np.eye(4)
-        direction[:3, :3] = np.reshape(first.GetDirection(), (3, 3))
-        step = float(np.diff(times).mean()) if times is not None else 1000.0  # ms; NIfTI has seconds
-        image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step / 1000))
-        image.SetOrigin((*first.GetOrigin(), 0.0))
-        image.SetDirection(direction.ravel().tolist())
-    if not cine.even:
-        logger.warning(
-            "%s: has no place in space, for its slices lie unequally far apart, which NIfTI cannot say", Path(path).name
-        )
-    write_image(path, image, placed=cine.placed and cine.even)
+def _function(
+    area: Mapping[str, np.ndarray], volumes: Mapping[str, VolumeCurve], phases: Phases
+) -> VentricularFunction:
+    """Of the left ventricle; of another structure, where the lumen was not drawn, the frames alone."""
+    if "lumen" not in area:
+        first = next(iter(area))
+        curve = volumes[first].ml if first in volumes else np.nansum(area[first], 0)
+        function = ventricular_function(curve, phases.ed, phases.es)
+        return dataclasses.replace(function, edv=np.nan, esv=np.nan, stroke_volume=np.nan, ejection_fraction=np.nan)
+    curve = volumes["lumen"].ml if "lumen" in volumes else np.nansum(area["lumen"], 0)
+    return ventricular_function(curve, phases.ed, phases.es)
 
 
 def _number(value: float | int | None) -> float | int | None:

@@ -94,12 +94,12 @@ def _mark(name: str, frame: int, curves: list[np.ndarray], unit: str) -> str:
 def save_animation(
     path: str | Path,
     images: ArrayLike,
-    masks: ArrayLike,
-    annotated: int,
+    masks: ArrayLike | Mapping[str, ArrayLike],
+    drawn: ArrayLike,
     frame_ms: float = 50.0,
     titles: Sequence[str] = (),
 ) -> None:
-    """Write a cine with the contour on it as an animated GIF, without end: yellow as drawn, blue as followed.
+    """Write a cine with contours on it as an animated GIF, without end: yellow as drawn, blue as followed.
 
     Slices stand side by side, each as a square around its masks, of the size that the largest needs with as much again
     around it, enlarged by a whole factor; a bar below grows with the cycle. Pixels are shown square. A GIF counts time
@@ -107,21 +107,29 @@ def save_animation(
 
     Args:
         images: (S, T, H, W), or (T, H, W) of one slice, in [0, 1]; what is beyond is clipped.
-        masks: of the same shape, above 0.5 inside; empty where there is no contour.
-        annotated: frame on which it was drawn, from 0.
+        masks: of the same shape, above 0.5 inside; empty where there is no contour. Of several structures by name.
+        drawn: frame on which it was drawn, from 0; or of each slice and frame whether it was, (S, T).
         frame_ms: from one frame to the next; 20 or more, for what is faster viewers slow down.
         titles: of the slices, written into them.
 
     Raises:
         ValueError: when the shapes differ, there is no such frame, or ``frame_ms`` is out of range.
     """
-    stacks, inside = np.asarray(images, np.float32), np.asarray(masks) > 0.5
-    if stacks.ndim not in (3, 4) or 0 in stacks.shape or stacks.shape != inside.shape:
-        raise ValueError(f"expected images and masks (T, H, W) or (S, T, H, W), got {stacks.shape} and {inside.shape}")
-    stacks, inside = stacks.reshape(-1, *stacks.shape[-3:]), inside.reshape(-1, *inside.shape[-3:])
+    stacks = np.asarray(images, np.float32)
+    given = list(masks.values()) if isinstance(masks, Mapping) else [masks]
+    shapes = {np.shape(part) for part in given}
+    found = " and ".join(map(str, [stacks.shape, *shapes]))
+    if stacks.ndim not in (3, 4) or 0 in stacks.shape or shapes != {stacks.shape}:
+        raise ValueError(f"expected images and masks (T, H, W) or (S, T, H, W), got {found}")
+    stacks = stacks.reshape(-1, *stacks.shape[-3:])
+    layers = np.stack([(np.asarray(part) > 0.5).reshape(stacks.shape) for part in given], 2)  # (S, T, structures, H, W)
+    inside = np.asarray(layers.any(2))
     count = stacks.shape[1]
-    if not 0 <= annotated < count:
-        raise ValueError(f"the annotated frame must be 0 to {count - 1}, got {annotated}")
+    as_drawn = np.asarray(drawn)
+    if as_drawn.ndim == 0:
+        if not 0 <= as_drawn < count:
+            raise ValueError(f"the frame drawn on must be 0 to {count - 1}, got {as_drawn}")
+        as_drawn = np.broadcast_to(np.arange(count) == as_drawn, stacks.shape[:2])
     if not 20 <= frame_ms <= 60_000:
         raise ValueError(f"expected 20 to 60000 ms a frame, got {frame_ms}")
 
@@ -133,10 +141,17 @@ def save_animation(
     factor = -(-SIDE // (side * min(2, len(stacks))))
     pages = []
     for frame in range(count):
-        colour = GREYS + (frame != annotated)
         panels = [
-            _panel(stack[window][frame], mask[window][frame], factor, colour, title)
-            for stack, mask, window, title in zip(stacks, inside, windows, [*titles, *[""] * len(stacks)], strict=False)
+            _panel(
+                stack[window][frame],
+                layer[frame][(slice(None), *window[1:])],
+                factor,
+                GREYS + (not yellow[frame]),
+                title,
+            )
+            for stack, layer, yellow, window, title in zip(
+                stacks, layers, as_drawn, windows, [*titles, *[""] * len(stacks)], strict=False
+            )
         ]
         pages.append(_page(panels, (frame + 1) / count))
     ticks = np.round(np.arange(count + 1) * frame_ms / 10)
@@ -145,16 +160,18 @@ def save_animation(
         pages[0].save(aside, "GIF", save_all=True, append_images=pages[1:], duration=durations, loop=0)
 
 
-def _panel(image: np.ndarray, mask: np.ndarray, factor: int, colour: int, title: str) -> np.ndarray:
-    """One slice's frame enlarged, with the contour inside the mask's border, in the colours of the GIF."""
+def _panel(image: np.ndarray, masks: np.ndarray, factor: int, colour: int, title: str) -> np.ndarray:
+    """One slice's frame enlarged, with contours inside the borders of masks (structures, H, W), in the colours of the
+    GIF."""
     size = (image.shape[1] * factor, image.shape[0] * factor)
     grey = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     if title:
         ImageDraw.Draw(grey).text((4, 2), title, fill=255, font_size=14)
-    smooth = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
     indices = np.asarray(grey, np.uint16) * (GREYS - 1) // 255
-    inside = np.asarray(smooth) > 127
-    indices[inside & ~binary_erosion(inside, iterations=2, border_value=1)] = colour
+    for mask in masks:
+        smooth = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
+        inside = np.asarray(smooth) > 127
+        indices[inside & ~binary_erosion(inside, iterations=2, border_value=1)] = colour
     return indices
 
 

@@ -47,7 +47,7 @@ def _of_fields(followed: Followed) -> Iterator[str]:
 
 
 def _of_contours(followed: Followed) -> Iterator[str]:
-    masks = followed.masks
+    masks = np.logical_or.reduce(list(followed.structures.values()))
     border = np.concatenate([masks[..., [0, -1], :], masks[..., :, [0, -1]].swapaxes(2, 3)], axis=3)
     if border.any():
         slices = np.flatnonzero(border.any(axis=(1, 2, 3))).tolist()
@@ -66,7 +66,10 @@ def _of_strain(followed: Followed) -> Iterator[str]:
 
 
 def _of_extent(followed: Followed) -> Iterator[str]:
-    drawn, count = sorted(followed.slices), len(followed.masks)
+    areas = followed.areas.get("lumen")
+    if areas is None:
+        return
+    drawn, count = np.flatnonzero(np.isfinite(areas).any(1)).tolist(), len(areas)
     if len(drawn) < 3:
         if count > 1:
             yield f"drawn on {len(drawn)} of {count} slices: the volumes are of these, not of a whole ventricle"
@@ -78,8 +81,7 @@ def _of_extent(followed: Followed) -> Iterator[str]:
     gaps = np.diff([] if positions is None else positions[drawn])
     if len(gaps) and not followed.cine.even and unequal(gaps):
         yield f"slices lie {gaps.min():.1f} to {gaps.max():.1f} mm apart; the volumes bridge what is between"
-    ed = followed.frame if followed.function.ed is None else followed.function.ed
-    areas = followed.areas[drawn, ed]
+    areas = areas[drawn, 0 if followed.function.ed is None else followed.function.ed]
     areas = areas[::-1] if areas[0] > areas[-1] else areas  # from apex to base
     if areas[0] > APEX_AREA * areas.max():
         part = 100 * areas[0] / areas.max()

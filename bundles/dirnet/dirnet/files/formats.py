@@ -15,7 +15,15 @@ FORMATS: dict[str, tuple[str, ...]] = {  # how the files of each are called, aft
     "numpy": ("ddf.npy",),
     "dicom": ("warped.dcm", "registration.dcm"),
 }
-RESULTS = ("masks.nii.gz", "cycle.csv", "numbers.json", "cycle.png", "strain.png", "cine.gif")  # of a followed cine
+RESULTS = (
+    "masks.nii.gz",
+    "masks.json",
+    "cycle.csv",
+    "numbers.json",
+    "cycle.png",
+    "strain.png",
+    "cine.gif",
+)  # of a followed cine
 DICOM_RESULTS = ("segmentation.dcm", "rtstruct.dcm")  # of one from DICOM files, besides
 
 

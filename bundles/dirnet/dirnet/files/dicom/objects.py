@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from copy import deepcopy
 from datetime import datetime
@@ -143,32 +143,38 @@ def check_images(headers: Sequence[FileDataset], size: tuple[int, ...], what: st
 
 
 def marked_images(
-    masks: np.ndarray, files: Sequence[Sequence[str | Path]], frame_numbers: Sequence[Sequence[int]] = ()
-) -> tuple[np.ndarray, np.ndarray, list[int | None], list[FileDataset]]:
+    masks: np.ndarray | Mapping[str, np.ndarray],
+    files: Sequence[Sequence[str | Path]],
+    frame_numbers: Sequence[Sequence[int]] = (),
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[int | None], list[FileDataset]]:
     """The images of a cine on which something is marked, by slice, then time.
 
     Args:
-        masks: (S, T, H, W) bool.
+        masks: (S, T, H, W) bool, of the lumen or by structure.
         files: the DICOM file of each slice and frame, S lists of T. Each is read once, those without mark are not.
         frame_numbers: of each slice and frame in its file, from 1, where files hold several, likewise.
 
     Returns:
-        the masks; slice and time of each image, (N, 2); its number in its file, or None; its header.
+        the masks by structure, those alone that mark something; slice and time of each image, (N, 2); its number in its
+        file, or None; its header.
 
     Raises:
         FileNotFoundError: when a file does not exist.
         ValueError: when numbers or sizes of masks and files differ; nothing is marked; a file is not DICOM, has other
             frames, or lacks its place in space; or they belong to several patients or studies.
     """
-    masks = np.asarray(masks, bool)
-    if masks.ndim != 4 or [len(frames) for frames in files] != [masks.shape[1]] * masks.shape[0]:
-        raise InputError(
-            f"expected masks (S, T, H, W) and S lists of T files, got {masks.shape} and {len(files)} lists of "
-            f"{', '.join(str(n) for n in sorted({len(frames) for frames in files}))} files"
-        )
-    marked = np.argwhere(masks.any((2, 3)))
-    if not len(marked):
-        raise InputError("expected a lumen on one frame at least, found none")
+    given = masks if isinstance(masks, Mapping) else {"lumen": masks}
+    structures = {name: np.asarray(part, bool) for name, part in given.items()}
+    for part in structures.values():
+        if part.ndim != 4 or [len(frames) for frames in files] != [part.shape[1]] * part.shape[0]:
+            raise InputError(
+                f"expected masks (S, T, H, W) and S lists of T files, got {part.shape} and {len(files)} lists of "
+                f"{', '.join(str(n) for n in sorted({len(frames) for frames in files}))} files"
+            )
+    structures = {name: part for name, part in structures.items() if part.any()}
+    if not structures:
+        raise InputError("expected something drawn on one frame at least, found nothing")
+    marked = np.argwhere(np.any([part.any((2, 3)) for part in structures.values()], 0))
     paths = [files[number][time] for number, time in marked]
     numbers = [frame_numbers[number][time] if len(frame_numbers) else None for number, time in marked]
     headers = {path: read_headers(path, GEOMETRY) for path in dict.fromkeys(paths)}
@@ -179,8 +185,9 @@ def marked_images(
         if frame is not None and not 1 <= frame <= frames:
             raise InputError(f"{path}: has frames 1 to {frames}, not {frame}")
     chosen = [headers[path][(frame or 1) - 1] for path, frame in zip(paths, numbers, strict=True)]
-    check_images(chosen, masks.shape[2:], "mask", same=("PatientID", "StudyInstanceUID"))
-    return masks, marked, numbers, chosen
+    size = next(iter(structures.values())).shape[2:]
+    check_images(chosen, size, "mask", same=("PatientID", "StudyInstanceUID"))
+    return structures, marked, numbers, chosen
 
 
 def new_object(sop_class: str, source: FileDataset, now: datetime) -> FileDataset:

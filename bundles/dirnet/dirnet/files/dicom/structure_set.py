@@ -1,10 +1,10 @@
-"""A left ventricle's lumen through a cine as contours of a DICOM RT Structure Set (PS3.3 A.19, C.8.8.5)."""
+"""Structures of a heart through a cine as contours of a DICOM RT Structure Set (PS3.3 A.19, C.8.8.5)."""
 
 # On pydicom alone: highdicom has none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,22 +15,24 @@ from pydicom.uid import RTStructureSetStorage, generate_uid
 
 from transforms.contours import keyholes, outline
 from transforms.grids import slice_grid
+from transforms.structures import TITLES
 
 from .objects import fill_empty, maker, marked_images, new_object, reference, warn_of_malformed, write_objects
 
 __all__ = ["write_structure_set"]
 
+COLOURS = {"lumen": [255, 0, 0], "epicardium": [0, 160, 0], "rv": [0, 0, 255]}
 STUDY = "1.2.840.10008.3.1.2.3.1"  # retired, but the SOP class by which RT objects refer to a study
 
 
 @config.disable_value_validation()  # its warnings quote the values, which may be a patient's
 def write_structure_set(
     path: str | Path,
-    masks: np.ndarray,
+    masks: np.ndarray | Mapping[str, np.ndarray],
     files: Sequence[Sequence[str | Path]],
     frame_numbers: Sequence[Sequence[int]] = (),
 ) -> None:
-    """Write the lumen of a left ventricle, followed through a cine, as one region of closed planar contours in mm.
+    """Write structures that were followed through a cine, each as a region of closed planar contours in mm.
 
     Each contour refers to the image that it lies on. It is smooth, and encloses the pixels of its mask: see
     :func:`transforms.contours.outline`. A hole is joined to the ring around it, which every reader fills alike: see
@@ -44,35 +46,37 @@ def write_structure_set(
     Raises:
         FileNotFoundError, ValueError: as there; slices need not be parallel.
     """
-    masks, marked, numbers, headers = marked_images(masks, files, frame_numbers)
+    structures, marked, numbers, headers = marked_images(masks, files, frame_numbers)
     now = datetime.now()
     new = new_object(RTStructureSetStorage, headers[0], now)
     new.Modality = "RTSTRUCT"
     new.SeriesInstanceUID = generate_uid(prefix=None)
     new.SeriesNumber = 1001  # the segmentation has 1000
-    new.SeriesDescription = "DIRNet: left ventricle lumen"
+    new.SeriesDescription = f"DIRNet: {', '.join(TITLES[name] for name in structures).lower()}"[:64]
     new.update(maker())
     new.InstanceNumber = 1
     if not new.get("FrameOfReferenceUID"):
         new.FrameOfReferenceUID = generate_uid(prefix=None)  # places need one; not known to be that of any other image
-    new.StructureSetLabel = "LV_LUMEN"
-    new.StructureSetName = "Left ventricle lumen through the heart cycle"
+    new.StructureSetLabel = "LV_LUMEN" if list(structures) == ["lumen"] else "HEART"
+    new.StructureSetName = "Structures of the heart through its cycle"
     new.StructureSetDate, new.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S.%f")
     new.ReferencedFrameOfReferenceSequence = [_frame_of_reference(new, headers, numbers)]
-    new.StructureSetROISequence = [_roi(new.FrameOfReferenceUID)]
-    contours = Dataset()
-    contours.ReferencedROINumber = 1
-    contours.ROIDisplayColor = [255, 0, 0]
-    contours.ContourSequence = [
-        _contour(ring, header, number)
-        for (slice_, time), number, header in zip(marked, numbers, headers, strict=True)
-        for ring in keyholes(outline(masks[slice_, time]))
-    ]
-    new.ROIContourSequence = [contours]
-    observation = Dataset()
-    observation.ObservationNumber = observation.ReferencedROINumber = 1
-    observation.RTROIInterpretedType, observation.ROIInterpreter = "ORGAN", ""
-    new.RTROIObservationsSequence = [observation]
+    images = list(zip(marked, headers, numbers, strict=True))
+    new.StructureSetROISequence, new.ROIContourSequence, new.RTROIObservationsSequence = [], [], []
+    for number, (structure, part) in enumerate(structures.items(), 1):
+        new.StructureSetROISequence.append(_roi(number, TITLES[structure], new.FrameOfReferenceUID))
+        contours = Dataset()
+        contours.ReferencedROINumber, contours.ROIDisplayColor = number, COLOURS[structure]
+        contours.ContourSequence = [
+            _contour(ring, header, frame)
+            for (slice_, time), header, frame in images
+            for ring in keyholes(outline(part[slice_, time]))
+        ]
+        new.ROIContourSequence.append(contours)
+        observation = Dataset()
+        observation.ObservationNumber = observation.ReferencedROINumber = number
+        observation.RTROIInterpretedType, observation.ROIInterpreter = "ORGAN", ""
+        new.RTROIObservationsSequence.append(observation)
     new.ApprovalStatus = "UNAPPROVED"
     fill_empty(new, ["OperatorsName"])
     for keyword in ("ContentDate", "ContentTime", "Laterality"):  # of images
@@ -98,12 +102,12 @@ def _frame_of_reference(new: Dataset, headers: Sequence[FileDataset], numbers: S
     return frame
 
 
-def _roi(frame_of_reference: str) -> Dataset:
+def _roi(number: int, name: str, frame_of_reference: str) -> Dataset:
     region = Dataset()
-    region.ROINumber = 1
+    region.ROINumber = number
     region.ReferencedFrameOfReferenceUID = frame_of_reference
-    region.ROIName = "Left ventricle lumen"
-    region.ROIDescription = "Drawn on one frame, followed through the others by deformable registration"
+    region.ROIName = name
+    region.ROIDescription = "Drawn on some frames, followed through the others by deformable registration"
     region.ROIGenerationAlgorithm = "SEMIAUTOMATIC"
     return region
 

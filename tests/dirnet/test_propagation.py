@@ -1,0 +1,116 @@
+"""Structures and key frames: drawn frames as drawn, frames between from both sides, the lumen within the epicardium."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import binary_dilation
+
+from dirnet import InputError, Registrar
+from dirnet.propagation import nearest_drawn, neighbours, signed_distance
+from transforms.phantom import Phantom
+
+SIZE, FRAMES = (96, 112), 10
+
+
+def disc(radius, centre=(48.3, 55.6), size=SIZE):
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    return np.hypot(rows - centre[0], columns - centre[1]) < radius
+
+
+@pytest.fixture(scope="module")
+def registrar():
+    return Registrar.load()
+
+
+@pytest.fixture(scope="module")
+def heart():
+    phantom = Phantom(2, SIZE, phases=FRAMES, slices=3)
+    lumen = np.stack([phantom.lumen(1, frame) for frame in range(FRAMES)]) > 0
+    return phantom.cine(1), lumen
+
+
+def still(registrar, frames, frame):
+    """Fields of zero."""
+    return torch.zeros(len(frames), 2, *frames.shape[2:])
+
+
+def test_frames_between_belong_to_both_neighbours_of_a_closed_cycle():
+    last, following, weights = neighbours([2, 6], 10)
+    assert last.tolist() == [6, 6, 2, 2, 2, 2, 6, 6, 6, 6]
+    assert following.tolist() == [2, 2, 2, 6, 6, 6, 6, 2, 2, 2]
+    assert weights == pytest.approx([4 / 6, 5 / 6, 0, 0.25, 0.5, 0.75, 0, 1 / 6, 2 / 6, 3 / 6])
+    assert nearest_drawn([2, 6], 10).tolist() == [2, 2, 2, 2, 2, 6, 6, 6, 6, 6]
+    assert nearest_drawn([3], 5).tolist() == [3] * 5
+
+
+@pytest.mark.parametrize("radius", [3.2, 6.0, 20.7])
+def test_a_signed_distance_keeps_the_area_of_a_disc(radius):
+    level = signed_distance(disc(radius)).numpy()
+    assert (level > 0).sum() == pytest.approx(disc(radius).sum(), rel=0.03, abs=1)
+    rows, columns = np.ogrid[: SIZE[0], : SIZE[1]]
+    true = radius - np.hypot(rows - 48.3, columns - 55.6)
+    near = np.abs(true) < 2
+    assert np.abs(level - true)[near].max() < 1
+
+
+def test_a_contour_between_two_drawn_ones_lies_between_them(registrar):
+    """Discs of 20 and 10 pixels' radius, in a heart that stands still."""
+    drawn = {"lumen": np.zeros((8, *SIZE), bool)}
+    drawn["lumen"][0], drawn["lumen"][4] = disc(20), disc(10)
+    cine = np.random.default_rng(0).random((8, *SIZE), np.float32)
+    found = registrar.propagate(cine, drawn, fields=still)
+    radii = np.sqrt(found.masks.sum((1, 2)) / np.pi)
+    assert radii == pytest.approx([20, 17.5, 15, 12.5, 10, 12.5, 15, 17.5], abs=0.15)
+    for frame in (0, 4):
+        assert np.array_equal(found.masks[frame], drawn["lumen"][frame])
+    assert found.drawn == {"lumen": (0, 4)}
+    assert found.origins.tolist() == [0, 0, 0, 4, 4, 4, 4, 0]
+    (ring,) = found.contours("lumen")[2]
+    assert np.hypot(*(ring - (55.6, 48.3)).T) == pytest.approx(np.full(len(ring), 15), abs=0.3)
+
+
+def test_two_drawn_frames_follow_better_than_one(heart):
+    registrar = Registrar.load("unsupervised")  # the other weights know real hearts alone
+    cine, lumen = heart
+    drawn = np.zeros_like(lumen)
+    drawn[0] = lumen[0]
+    from_one = registrar.propagate(cine, {"lumen": drawn}).masks
+    es = int(lumen.sum((1, 2)).argmin())
+    drawn[es] = lumen[es]
+    from_two = registrar.propagate(cine, {"lumen": drawn}).masks
+    wrong = [(masks ^ lumen).sum() for masks in (from_one, from_two)]
+    assert wrong[1] < 0.8 * wrong[0]
+    assert np.array_equal(from_two[es], lumen[es])
+
+
+def test_one_field_carries_all_structures(registrar, heart):
+    cine, lumen = heart
+    outer = binary_dilation(lumen[0], iterations=6)
+    beside = np.roll(disc(6), 30, 1)
+    together = registrar.propagate(cine, {"rv": beside, "epicardium": outer, "lumen": lumen[0]}, 0)
+    assert list(together.structures) == ["lumen", "epicardium", "rv"]
+    alone = registrar.propagate(cine, lumen[0], 0)
+    assert np.array_equal(together.masks, alone.masks)
+    assert np.allclose(together.ddf, alone.ddf, atol=1e-5)
+    assert (together.structures["epicardium"] | ~together.structures["lumen"]).all()
+
+
+def test_the_lumen_ends_where_the_epicardium_alone_was_drawn(registrar):
+    lumen, outer = (np.zeros((4, *SIZE), bool) for _ in range(2))
+    lumen[0], outer[0], outer[2] = disc(18), disc(24), disc(15)
+    cine = np.random.default_rng(0).random((4, *SIZE), np.float32)
+    found = registrar.propagate(cine, {"lumen": lumen, "epicardium": outer}, fields=still).structures
+    assert np.array_equal(found["epicardium"][2], disc(15))  # as drawn
+    assert np.array_equal(found["lumen"][2], disc(15))
+    assert np.array_equal(found["lumen"][0], disc(18))
+    assert not (found["lumen"] & ~found["epicardium"]).any()
+
+
+def test_what_cannot_be_followed_is_named(registrar, heart):
+    cine, lumen = heart
+    with pytest.raises(InputError, match="drawings of lumen, epicardium, rv, found 'wall'"):
+        registrar.propagate(cine, {"wall": lumen})
+    with pytest.raises(InputError, match="nothing is drawn"):
+        registrar.propagate(cine, {"lumen": lumen & False})
+    with pytest.raises(InputError, match=r"expected masks of the cine's \(10, 96, 112\), found lumen \(96, 112\)"):
+        registrar.propagate(cine, {"lumen": lumen[0]})
