@@ -7,8 +7,9 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,10 @@ from dirnet.errors import InputError
 from dirnet.files.formats import FORMATS
 
 from . import terminal
+
+if TYPE_CHECKING:
+    from dirnet.registration import Registration
+    from dirnet.stack import StackRegistration
 
 # Help and refusals take no second: each command checks what it can before it imports torch, which takes more.
 
@@ -51,7 +56,7 @@ def options(
 
 @app.command()
 def register(
-    moving: Annotated[Path, typer.Argument(help="Image that is warped: one slice, DICOM, NIfTI or PNG.")],
+    moving: Annotated[Path, typer.Argument(help="Image that is warped: one slice, DICOM, NIfTI or PNG; or a stack.")],
     fixed: Annotated[Path, typer.Argument(help="Image onto which it is warped.")],
     output_dir: OutputDir = Path(),
     formats: Annotated[
@@ -61,37 +66,54 @@ def register(
     refine: Refine = 0,
     force: Force = False,
 ) -> None:
-    """Register one image with another.
+    """Register one image with another, or the slices of one stack with those of another at their places.
+
+    A stack is a volume (x, y, slice), or a folder of a DICOM series of several slices at one time.
 
     Example: dirnet register es.dcm ed.dcm --output_dir results --formats nifti,itk,dicom
+
+    Example: dirnet register patient001_frame12.nii.gz patient001_frame01.nii.gz --output_dir results
     """
     from dirnet.files.aside import check_results
     from dirnet.files.formats import result_files
     from dirnet.models import weights_file
     from transforms.paths import check_file, stem
 
-    name, forms = f"{stem(moving)}_to_{stem(fixed)}", [part.strip() for part in formats.split(",")]
+    name, forms = f"{stem(moving.resolve())}_to_{stem(fixed.resolve())}", [part.strip() for part in formats.split(",")]
     for file in (moving, fixed):
-        check_file(file)
+        if not file.is_dir():
+            check_file(file)
     check_results(output_dir, [file for files in result_files(name, forms).values() for file in files], force)
     weights_file(weights)
 
     from transforms.pair_files import read_slice
+    from transforms.stacks import is_stack, read_slices
 
+    stacks = is_stack(moving) or is_stack(fixed)
     for file in (moving, fixed):  # so that one that cannot be read is refused before torch is loaded
-        read_slice(file)
+        read_slices(file) if stacks else read_slice(file)
 
     from dirnet.registrar import Registrar
 
-    registration = Registrar.load(weights, refinement=refine).register(moving, fixed)
+    registrar = Registrar.load(weights, refinement=refine)
+    registration = registrar.register_stack(moving, fixed) if stacks else registrar.register(moving, fixed)
     written = registration.save(output_dir, name, forms, force)
-    alone = f"{registration.ncc_network:.3f} by the network alone, " if refine else ""
-    typer.echo(
-        f"NCC {registration.ncc_before:.3f} before, {alone}{registration.ncc_after:.3f} after; "
-        f"{registration.folded_percent:.3f} % folded"
-    )
+    for line in _similarity(registration, bool(refine)):
+        typer.echo(line)
     for path in written:
         typer.echo(f"written: {path}")
+
+
+def _similarity(registration: Registration | StackRegistration, refined: bool) -> Iterator[str]:
+    """A line for each slice."""
+    import numpy as np
+
+    parts = ("ncc_before", "ncc_network", "ncc_after", "folded_percent")
+    columns = [np.atleast_1d(getattr(registration, part)).tolist() for part in parts]
+    for number, (before, network, after, folded) in enumerate(zip(*columns, strict=True)):
+        where = f"slice {number}: " if len(columns[0]) > 1 else ""
+        alone = f"{network:.3f} by the network alone, " if refined else ""
+        yield f"{where}NCC {before:.3f} before, {alone}{after:.3f} after; {folded:.3f} % folded"
 
 
 @app.command()

@@ -25,6 +25,7 @@ __all__ = [
     "choose_series",
     "dicom_frames",
     "find_series",
+    "one_phase",
     "read_pixels",
     "slice_gaps",
     "trigger_times",
@@ -350,14 +351,8 @@ def arrange(frames: Sequence[Frame], notes: list[str] | None = None) -> list[lis
         InputError: when they are no cine; names the files.
     """
     notes = [] if notes is None else notes
-    for frame in frames:
-        needed = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
-        lacks = [name for name in needed if not frame.numbers(name)]
-        if lacks:
-            raise InputError(f"{frame.name}: a frame of a cine needs {', '.join(lacks)}")
-    frames = _without_phase(_without_copies(frames, notes), notes)
-    _check_alike(frames)
-    slices = _by_place(frames)
+    slices = _slices(frames, notes)
+    frames = [frame for part in slices for frame in part]
     counts = Counter(map(len, slices))
     if set(counts) == {1}:
         raise InputError(f"{_folder(frames)}: one image at each place, {len(slices)} in all; a cine has several")
@@ -373,6 +368,35 @@ def arrange(frames: Sequence[Frame], notes: list[str] | None = None) -> list[lis
     firsts = [part[0] for part in slices]
     _note_gaps(firsts, slice_gaps(firsts), notes)
     return slices
+
+
+def one_phase(frames: Sequence[Frame]) -> list[Frame]:
+    """The slices of a stack at one time, by their place along their normal; copies and phase images are left out.
+
+    Raises:
+        InputError: when they are none; names the files.
+    """
+    slices = _slices(frames, [])
+    if len(slices) < 2:
+        raise InputError(f"{_folder(frames)}: expected slices at several places, found one place")
+    several = next((part for part in slices if len(part) > 1), None)
+    if several is not None:
+        raise InputError(
+            f"{_folder(frames)}: expected one image at each place, found {len(several)} at that of {several[0].name}"
+        )
+    return [part[0] for part in slices]
+
+
+def _slices(frames: Sequence[Frame], notes: list[str]) -> list[list[Frame]]:
+    """Frames by slice, without copies and phase images."""
+    for frame in frames:
+        needed = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
+        lacks = [name for name in needed if not frame.numbers(name)]
+        if lacks:
+            raise InputError(f"{frame.name}: a frame of a cine needs {', '.join(lacks)}")
+    frames = _without_phase(_without_copies(frames, notes), notes)
+    _check_alike(frames)
+    return _by_place(frames)
 
 
 def slice_gaps(slices: Sequence[Frame]) -> np.ndarray:

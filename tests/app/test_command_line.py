@@ -218,7 +218,7 @@ def test_a_failure_midway_leaves_no_mixed_results(data, tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["register", "nowhere.dcm", "{fixed}"], "file 'nowhere.dcm' does not exist"),
-        (["register", "{fixed}", "{series}"], "{series}' is a folder; expected a file"),
+        (["register", "{fixed}", "{series}"], "{fixed}: expected slices at several places, found one place"),
         (["register", "{fixed}", "{fixed}", "-o", "{fixed}"], "{fixed}' is a file; expected a folder to write to"),
         (["register", "{fixed}", "{fixed}", "--formats", "mha"], "formats must be some of nifti, picture, itk"),
         (["propagate", "nowhere", "{mask}", "--frame", "0"], "cine 'nowhere' does not exist"),
@@ -291,3 +291,15 @@ def test_help_and_usage_errors_do_not_wait_for_torch(arguments, status):
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == status
     assert result.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+def test_register_takes_stacks(tmp_path):
+    phantom = Phantom(0, (48, 64), phases=4, slices=2)
+    for phase in (0, 2):
+        image = sitk.GetImageFromArray(np.stack([phantom.cine(number)[phase] for number in range(2)]))
+        image.SetSpacing((1.4, 1.4, 8))
+        image.SetOrigin((1, 2, 3))
+        sitk.WriteImage(image, tmp_path / f"frame{phase}.nii.gz")
+    printed = run("register", tmp_path / "frame2.nii.gz", tmp_path / "frame0.nii.gz", "-o", tmp_path / "out").output
+    assert [line.split(":")[0] for line in printed.splitlines()] == ["slice 0", "slice 1"] + 3 * ["written"]
+    assert sitk.ReadImage(str(tmp_path / "out" / "frame2_to_frame0_ddf.nii.gz")).GetSize() == (64, 48, 2)

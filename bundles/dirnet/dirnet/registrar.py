@@ -39,16 +39,19 @@ from .propagation import (
     window_of,
 )
 from .registration import Registration, as_mask
+from .stack import StackImage, StackRegistration, as_stack, matched
 from .trust import estimated_dice, mirrored_masks
 
 __all__ = ["FrameFields", "Registrar", "direct_fields"]
 
 logger = logging.getLogger(__name__)
 
+MOST_PAIRS = 32  # at once, for the memory that they take
+
 
 class Registrar:
     """The one act of registration: tensors in batches by :meth:`displacement`, images and files by :meth:`register`,
-    whole cines by :meth:`propagate`.
+    stacks of slices by :meth:`register_stack`, whole cines by :meth:`propagate`.
 
     It may be shared by several threads; it computes for one at a time.
 
@@ -143,14 +146,12 @@ class Registrar:
                 "MONAI's readers load them (which have x first)"
             )
         pair = torch.stack([torch.from_numpy(scale_intensity(array)) for array in arrays.values()])[None]
-        displacement = self.displacement(pair)
+        displacement, before, network, after, folded = self._measured(pair)
         if original is None:
             warped = warp(torch.from_numpy(arrays["moving"])[None, None], displacement.ddf)[0, 0].numpy()
         else:  # once, from its own pixels
             there = displacement_transform(displacement.ddf[0], images["fixed"])
             warped = pixels(resample(original, images["fixed"], there))
-        before, after, folded = _scores(pair, displacement.ddf)
-        alone = _scores(pair, self.displacement(pair, refinement=0).ddf)[1] if self.refinement else after
         return Registration(
             **images,
             warped=warped,
@@ -158,12 +159,51 @@ class Registrar:
             parts=displacement.parts,
             folded_percent=folded.item(),
             ncc_before=before.item(),
-            ncc_network=alone.item(),
+            ncc_network=network.item(),
             ncc_after=after.item(),
             moving_file=_file(moving),
             fixed_file=_file(fixed),
             resampled_from=original,
         )
+
+    def register_stack(self, moving: StackImage, fixed: StackImage) -> StackRegistration:
+        """Register the slices of one stack at one time with those of another, each with the one at its place, in one
+        batch; see :func:`dirnet.stack.as_stack` for what may be given.
+
+        A stack without a place in space, such as an array, is taken to lie where the other does.
+
+        Raises:
+            FileNotFoundError: when there is no such file or folder.
+            InputError: when one is no stack, or their slices do not correspond: see :func:`dirnet.stack.matched`.
+        """
+        given = {"moving": moving, "fixed": fixed}
+        names = [name if _file(image) is None else f"{name} ({image})" for name, image in given.items()]
+        volumes = matched(as_stack(moving, "moving"), as_stack(fixed, "fixed"), names)
+        arrays = [torch.from_numpy(sitk.GetArrayFromImage(volume).astype(np.float32)) for volume in volumes]
+        scaled = [np.stack([scale_intensity(slice_) for slice_ in array.numpy()]) for array in arrays]
+        pairs = torch.from_numpy(np.stack(scaled, 1))
+        displacement, before, network, after, folded = self._measured(pairs)
+        ddf = displacement.ddf
+        return StackRegistration(
+            *volumes,
+            warped=warp(arrays[0][:, None], ddf)[:, 0].numpy(),
+            ddf=torch.cat([torch.zeros_like(ddf[:, :1]), ddf], 1).transpose(0, 1).contiguous().numpy(),
+            folded_percent=folded.numpy(),
+            ncc_before=before.numpy(),
+            ncc_network=network.numpy(),
+            ncc_after=after.numpy(),
+        )
+
+    def _measured(self, pairs: Tensor) -> tuple[Displacement, Tensor, Tensor, Tensor, Tensor]:
+        """The displacement of pairs; (B,) each, their NCC before, by the network alone and after, and the pixels that
+        fold in %."""
+        batches = [self.displacement(part) for part in pairs.split(MOST_PAIRS)]
+        displacement = Displacement.concatenate(batches)
+        before, after, folded = _scores(pairs, displacement.ddf)
+        if not self.refinement:
+            return displacement, before, after, after, folded
+        alone = torch.cat([self.displacement(part, refinement=0).ddf for part in pairs.split(MOST_PAIRS)])
+        return displacement, before, _scores(pairs, alone)[1], after, folded
 
     def propagate(
         self,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 
 from transforms.cine import scale_intensity
@@ -15,6 +16,7 @@ from transforms.dicom import is_dicom
 from ..errors import InputError
 from ..fields.resampling import warp
 from ..registration import Registration
+from ..stack import StackRegistration
 from .aside import buffered, write_set_aside
 from .dicom import write_deformable_registration, write_derived_series
 from .formats import result_files
@@ -25,19 +27,25 @@ from .pictures import picture, save_picture
 
 __all__ = ["save_registration"]
 
+MOST_SHOWN = 8  # slices of a stack in a picture
+
 
 def save_registration(
-    registration: Registration, folder: str | Path, name: str, formats: Sequence[str], overwrite: bool = False
+    registration: Registration | StackRegistration,
+    folder: str | Path,
+    name: str,
+    formats: Sequence[str],
+    overwrite: bool = False,
 ) -> list[Path]:
-    """Write a registration as ``<name>_…`` in each of some formats: all files or none.
+    """Write a registration, of slices or of stacks, as ``<name>_…`` in each of some formats: all files or none.
 
     ========= =========================================================================================================
     nifti     ``_warped.nii.gz``, moving image on the fixed one's grid; ``_ddf.nii.gz``, the field in mm (ITK's, LPS)
     itk       ``_transform.h5``: the exact B-splines for ``sitk.ReadTransform``; of a network without, its field
-    numpy     ``_ddf.npy``: the field (2, H, W) in pixels, (row, column)
+    numpy     ``_ddf.npy``: the field (2, H, W) in pixels, (row, column); of a stack (3, S, H, W), (slice, row, column)
     dicom     ``_warped.dcm``, a derived image in the fixed one's study; ``_registration.dcm``, a Deformable Spatial
-              Registration; both images must be DICOM files
-    picture   ``_overview.png``: fixed, moving, warped, differences and the warped grid
+              Registration; both images must be DICOM files, of one slice each
+    picture   ``_overview.png``: fixed, moving, warped, differences and the warped grid; of a stack eight slices at most
     ========= =========================================================================================================
 
     Returns:
@@ -49,6 +57,10 @@ def save_registration(
     """
     files = result_files(name, formats)
     if "dicom" in formats:
+        if isinstance(registration, StackRegistration):
+            raise InputError(
+                "the format dicom is of single slices; a stack is written as nifti, itk, numpy and picture"
+            )
         _check_dicom(registration)
     names = [file for written in files.values() for file in written]
     with write_set_aside(folder, names, overwrite) as aside:
@@ -66,22 +78,22 @@ def _check_dicom(registration: Registration) -> None:
             )
 
 
-def _nifti(registration: Registration, warped: Path, field: Path) -> None:
+def _nifti(registration: Registration | StackRegistration, warped: Path, field: Path) -> None:
     # the field first: it is the one that an image's geometry can rule out
     write_displacement(field, registration.ddf, registration.fixed, registration.moving)
     write_image(warped, registration.warped_image)
 
 
-def _itk(registration: Registration, path: Path) -> None:
+def _itk(registration: Registration | StackRegistration, path: Path) -> None:
     images = registration.fixed, registration.moving
-    if registration.parts:
+    if isinstance(registration, Registration) and registration.parts:
         transform = spline_transform(registration.parts, *images)
     else:
         transform = displacement_transform(registration.ddf, *images)
     write_transform(path, transform)
 
 
-def _numpy(registration: Registration, path: Path) -> None:
+def _numpy(registration: Registration | StackRegistration, path: Path) -> None:
     with buffered(path) as stream:
         np.save(stream, registration.ddf)
 
@@ -97,12 +109,21 @@ def _dicom(registration: Registration, warped: Path, field: Path) -> None:
         write(*arguments)  # the same line for both: Python shows a warning once a line
 
 
-def _picture(registration: Registration, path: Path) -> None:
+def _picture(registration: Registration | StackRegistration, path: Path) -> None:
+    if isinstance(registration, StackRegistration):
+        moving, fixed = (sitk.GetArrayFromImage(image) for image in (registration.moving, registration.fixed))
+        shown = np.unique(np.linspace(0, len(fixed) - 1, MOST_SHOWN).round().astype(int)).tolist()
+        rows = [_row(moving[n], fixed[n], registration.ddf[1:, n], f"slice {n}") for n in shown]
+    else:
+        rows = [_row(pixels(registration.moving), pixels(registration.fixed), registration.ddf)]
+    save_picture(picture(rows), path)
+
+
+def _row(moving: np.ndarray, fixed: np.ndarray, ddf: np.ndarray, title: str = "") -> dict[str, Any]:
     # each by its own scale, as the network sees them: two files need not be on one
-    moving, fixed = (scale_intensity(pixels(image)) for image in (registration.moving, registration.fixed))
-    warped = warp(torch.from_numpy(moving)[None, None], torch.from_numpy(registration.ddf)[None])[0, 0].numpy()
-    row = {"moving": moving, "fixed": fixed, "warped": warped, "ddf": registration.ddf}
-    save_picture(picture([row]), path)
+    moving, fixed = (scale_intensity(image) for image in (moving, fixed))
+    warped = warp(torch.from_numpy(moving)[None, None], torch.from_numpy(ddf)[None])[0, 0].numpy()
+    return {"moving": moving, "fixed": fixed, "warped": warped, "ddf": ddf, "title": title}
 
 
 WRITERS: dict[str, Callable[..., None]] = {
