@@ -26,8 +26,8 @@ from pydicom.uid import (
 from .errors import InputError
 from .values import check_finite
 
-# Identifiers that break the standard's form, as SCD's do, give a warning each, which quotes them
-warnings.filterwarnings("ignore", message="Invalid value for VR UI", category=UserWarning)
+# What breaks the standard's form, as SCD's identifiers do, gives a warning that quotes it; numbers are judged here
+warnings.filterwarnings("ignore", message="Invalid value for VR", category=UserWarning)
 
 __all__ = [
     "MAX_PIXELS",
@@ -35,6 +35,7 @@ __all__ = [
     "BoundedFile",
     "dicom_pixels",
     "frame_headers",
+    "is_compressed",
     "is_dicom",
     "named_errors",
     "numbers",
@@ -72,6 +73,12 @@ RANGES = {
 }
 # what is drawn on images, as pixels: binary or fractional, and label maps, which pydicom 2.4 has no name for
 SEGMENTATIONS = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")
+# what decodes which compression, where pydicom says that nothing does
+DECODERS = {
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70)), "monai-dirnet[jpeg]"),
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (80, 81)), "pyjpegls"),
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203)), "pylibjpeg-openjpeg"),
+}
 FLOAT_PIXELS = ("FloatPixelData", "DoubleFloatPixelData")
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -130,6 +137,24 @@ def sop_class(path: str | Path) -> str | None:
         return None
     uid = read_dicom(path, pixels=False).get("SOPClassUID")
     return None if uid is None else str(uid)
+
+
+def is_compressed(dataset: Dataset, path: str | Path) -> bool:
+    """Whether a file's pixels are compressed.
+
+    Raises:
+        InputError: when they are encoded in a way that pydicom does not know.
+    """
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        return False
+    try:
+        return bool(syntax.is_compressed)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: encoded in the transfer syntax {syntax}, which pydicom {pydicom.__version__} does not know; "
+            "pip install -U pydicom, or have it converted to Explicit VR Little Endian"
+        ) from error
 
 
 def numbers(header: Dataset, keyword: str, path: str | Path) -> tuple[float, ...] | None:
@@ -203,9 +228,9 @@ def dicom_pixels(dataset: Dataset, headers: list[Dataset], path: str | Path) -> 
             stored = dataset.pixel_array
         except (RuntimeError, NotImplementedError) as error:
             syntax = dataset.file_meta.TransferSyntaxUID
-            if syntax.is_compressed and any(word in str(error) for word in ("missing", "not installed")):  # a decoder
-                more = "; for JPEG Lossless: pip install 'monai-dirnet[jpeg]'"
-                raise InputError(f"{path}: no decoder for its compression, {syntax.name}{more}") from error
+            if syntax in DECODERS and any(words in str(error) for words in ("missing", "not installed", "not support")):
+                install = f"pip install '{DECODERS[syntax]}'"
+                raise InputError(f"{path}: no decoder for its compression, {syntax.name}: {install}") from error
             raise
         values = _grey(dataset, stored, path)
         values = values.reshape(-1, *values.shape[-2:])
@@ -284,8 +309,8 @@ def _check_counts(dataset: Dataset, path: str | Path) -> None:
     if rows * columns > MAX_PIXELS:
         raise InputError(f"{path}: {said}: more than {MAX_PIXELS} pixels, the most that a slice may have")
     data = dataset[names[0]].value
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is not None and syntax.is_compressed:
+    if is_compressed(dataset, path):
+        syntax = dataset.file_meta.TransferSyntaxUID
         _check_encoded(data, (rows, columns), frames, samples, syntax, f"{path}: {said}")
         return
     expected = frames * -(-rows * columns * samples * bits // 8)

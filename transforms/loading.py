@@ -86,9 +86,9 @@ class _Drawings:
     def mask(self, path: str, structure: str, labels: Labels, number: int, frame: int) -> np.ndarray:
         """A structure on a slice and frame, (H, W) bool, all False where it is not drawn; without ``labels`` a file
         holds one structure, whichever."""
+        key = (_state(path), repr(labels))
         cine = self.cine(path)
         with self._lock:
-            key = (_state(path), repr(labels))
             if key not in self._read:
                 try:
                     self._read[key] = read_structures(path, cine, labels, lumen_needed=False)

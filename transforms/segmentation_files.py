@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
-from .dicom import SEGMENTATIONS, named_errors, read_dicom, sop_class
+from .dicom import SEGMENTATIONS, is_compressed, named_errors, read_dicom, sop_class
 from .errors import InputError
 from .grids import check_edges, on_grid, slice_grid
 from .nifti_files import MOST_DATA, MOST_DATA_PER_BYTE
@@ -183,8 +183,7 @@ def _check_length(path: str | Path, found: pydicom.Dataset, described: int) -> N
     if frames != described:
         raise InputError(f"{path}: expected {frames} frames to be described, found {described}")
     claimed, held = -(-frames * found.Rows * found.Columns * found.BitsAllocated // 8), len(found.PixelData)
-    compressed = found.file_meta.TransferSyntaxUID.is_compressed
-    if claimed > (max(MOST_DATA, MOST_DATA_PER_BYTE * held) if compressed else held):
+    if claimed > (max(MOST_DATA, MOST_DATA_PER_BYTE * held) if is_compressed(found, path) else held):
         raise InputError(f"{path}: truncated: its header says {claimed} bytes of pixels, the file holds {held}")
 
 

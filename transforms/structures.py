@@ -115,7 +115,8 @@ def from_segments(
     """Masks by structure, bool, of masks by number, which may overlap.
 
     Args:
-        segments: those in which something is drawn, of one shape. Without ``labels`` there is one, the lumen.
+        segments: those in which something is drawn, (S, T, H, W), or (S, 1, H, W) without time. Without ``labels``
+            there is one, the lumen.
         labels: see :func:`parse_labels`. Numbers that they do not name are passed over.
         name: of the file, in errors.
         names: what the file calls its numbers, for errors.
@@ -125,7 +126,8 @@ def from_segments(
         the lumen first; then those of epicardium, with all of lumen and myocardium, and rv that are drawn.
 
     Raises:
-        InputError: when there are several without ``labels``, or the lumen's is not among them.
+        InputError: when there are several without ``labels``; the lumen's is not among them; or of lumen and wall one
+            has a time, (S, T, H, W), and the other has none, (S, 1, H, W).
     """
     return _named(
         {number: partial(np.asarray, mask) for number, mask in segments.items()},
@@ -158,6 +160,12 @@ def _named(
         value = f", {known['lumen']}" if "lumen" in known else ""
         raise InputError(f"{name}: nothing has the lumen's value{value}; it holds {said}")
     drawn = {structure: masks[value]() for structure, value in known.items() if value in masks}
+    left = {structure: mask.shape for structure, mask in drawn.items() if structure != "rv"}
+    if len(set(left.values())) > 1:
+        raise InputError(
+            f"{name}: of {' and '.join(left)} one says on which frames it was drawn, the other does not; expected both "
+            "to say it, or none"
+        )
     return merge_walls(drawn)
 
 

@@ -1,7 +1,9 @@
 """DICOM files and pictures that are cut, claim what they don't hold, or hold numbers that are none."""
 
+import base64
 import io
 import locale
+import re
 import zlib
 
 import numpy as np
@@ -11,6 +13,7 @@ import SimpleITK as sitk
 from PIL import Image
 from pydicom import config
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
 
 from tests.dicom import SYNTAXES, mr_image, unmarked
 from transforms.cine import read_image
@@ -202,6 +205,49 @@ def test_a_compressed_file_has_the_grey_values_of_its_plain_twin(tmp_path, twin)
         assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.70"
     assert np.array_equal(pixels(path), pydicom.dcmread(plain).pixel_array)
     assert read_image(path)[1] == read_image(plain)[1] is not None
+
+
+# of OpenJPH: 100 times the row and 37 times the column, 16 bit
+HTJ2K = base64.b64decode(
+    "/0//UQApQAAAAAAQAAAADAAAAAAAAAAAAAAAEAAAAAwAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQ"
+    "kJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAH0AAf+TwAAmcfsFB3QAAMAAE0AAEwCi/gIHdACu/gKHdADAABNAABMAUFAB"
+    "gnQA9/0AAjQAwAAVMAAFWCQS6aBCMQJ2AMCBAwf+wDGBvrYAwAArIAAWiAiCIAjy54p6cIJ3AMZGo9FoNBr6CEB79iEB7LoA/9k="
+)
+
+
+def encoded(values, syntax, stream):
+    """An image whose compressed pixels come from elsewhere."""
+    dataset = mr_image(values)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = encapsulate([stream])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    return dataset
+
+
+def test_high_throughput_jpeg_2000(tmp_path):
+    row, column = np.indices((12, 16), np.uint16)
+    values, path = 100 * row + 37 * column, tmp_path / "a.dcm"
+    if int(pydicom.__version__.split(".")[0]) < 3:
+        refused(save(encoded(values, "1.2.840.10008.1.2.4.201", HTJ2K), path), "which pydicom 2.* does not know; pip")
+    else:
+        for number in (201, 202, 203):
+            assert np.array_equal(pixels(save(encoded(values, f"1.2.840.10008.1.2.4.{number}", HTJ2K), path)), values)
+        refused(save(encoded(values[:, :9], "1.2.840.10008.1.2.4.201", HTJ2K), path), "compressed frame 1 says 12 x 16")
+
+
+@pytest.mark.parametrize(
+    ("number", "package"), [(70, "monai-dirnet[jpeg]"), (80, "pyjpegls"), (90, "pylibjpeg-openjpeg")]
+)
+def test_a_decoder_that_is_missing_is_named(tmp_path, monkeypatch, number, package):
+    def missing(dataset):
+        raise RuntimeError("Unable to decompress: all plugins are missing dependencies")
+
+    path = save(
+        encoded(NOISE, f"1.2.840.10008.1.2.4.{number}", b"\xff\xd8\xff\xc3\0\x0b\x08\0\x28\0\x3c\xff\xd9"),
+        tmp_path / "a",
+    )
+    monkeypatch.setattr(pydicom.FileDataset, "pixel_array", property(missing), raising=False)
+    refused(path, f"no decoder for its compression, .*: pip install '{re.escape(package)}'")
 
 
 def test_three_equal_channels_are_grey(tmp_path):

@@ -97,6 +97,11 @@ def test_an_empty_drawing_is_no_structure(record, tmp_path):
         assert not loaded(record, tmp_path / name).any()
 
 
+def test_a_drawing_that_is_a_folder_is_refused(record, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is a folder; expected a file"):
+        loaded(record, tmp_path)
+
+
 def test_another_number_of_times_is_refused(record, masks, tmp_path):
     volumes = [sitk.GetImageFromArray(frame[None].astype(np.uint8)) for frame in masks[0, :7]]
     sitk.WriteImage(sitk.JoinSeries(volumes), tmp_path / "drawn.nii.gz")

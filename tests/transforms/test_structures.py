@@ -89,3 +89,11 @@ def test_names_that_say_which_structure_they_are_need_no_labels():
     assert list(from_segments({1: ACDC == 1}, None, "a.dcm", names, lumen_needed=False)) == ["rv"]
     with pytest.raises(InputError, match="which is the lumen"):
         from_segments(masks, None, "a.dcm", {**names, 2: "LV endo"})
+
+
+def test_a_lumen_with_time_and_a_wall_without_are_not_joined():
+    with_time, without = np.ones((1, 3, 2, 4), bool), np.ones((1, 1, 2, 4), bool)
+    with pytest.raises(InputError, match=r"a\.dcm: of lumen and myocardium one says on which frames it was drawn"):
+        from_segments({1: with_time, 2: without}, "lumen=1,myocardium=2", "a.dcm")
+    found = from_segments({1: with_time, 2: without}, "lumen=1,rv=2", "a.dcm")
+    assert found["rv"].shape == without.shape
