@@ -114,3 +114,11 @@ def test_what_cannot_be_followed_is_named(registrar, heart):
         registrar.propagate(cine, {"lumen": lumen & False})
     with pytest.raises(InputError, match=r"expected masks of the cine's \(10, 96, 112\), found lumen \(96, 112\)"):
         registrar.propagate(cine, {"lumen": lumen[0]})
+
+
+def test_a_cine_drawn_on_all_frames_is_as_drawn(registrar, heart):
+    cine, lumen = heart
+    found = registrar.propagate(cine, {"lumen": lumen})
+    assert np.array_equal(found.masks, lumen)
+    assert not found.ddf.any()
+    assert (found.estimated_dice == 1).all()

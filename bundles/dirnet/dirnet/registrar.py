@@ -249,8 +249,11 @@ class Registrar:
         ddf = torch.stack([found[origin, target] for target, origin in enumerate(origins.tolist())])
         pairs = torch.cat([frames[origins], frames], 1)
         before, after, folded = (score.numpy() for score in _scores(pairs, ddf))
-        estimate = self._estimated_dice(pairs, torch.from_numpy(drawing[lead][origins])[:, None], ddf)
-        estimate[list(keys[lead])] = 1.0
+        estimate = np.ones(len(frames), np.float32)
+        followed = np.flatnonzero(origins != np.arange(len(frames)))
+        if len(followed):
+            masks = torch.from_numpy(drawing[lead][origins[followed]])[:, None]
+            estimate[followed] = self._estimated_dice(pairs[followed], masks, ddf[followed])
         within = {name: level[:, window[0], window[1]].copy() for name, level in levels.items()}
         return Propagation(keys, structures, within, window, origins, ddf.numpy(), folded, before, after, estimate)
 
@@ -266,7 +269,7 @@ class Registrar:
         return dict(zip(pairs, _direct(self, frames, pairs), strict=True))
 
     def _estimated_dice(self, pairs: Tensor, drawn: Tensor, ddf: Tensor) -> np.ndarray:
-        """Of a structure drawn on the moving images of all pairs, (T, 1, H, W), and followed by ``ddf``."""
+        """Of a structure drawn on the moving images of pairs (B, 2, H, W), (B, 1, H, W), and followed by ``ddf``."""
         mirrored = mirrored_masks(lambda windows: self.displacement(windows, refinement=0).ddf, pairs, drawn)
         return estimated_dice(warp(drawn.float(), ddf) > 0.5, mirrored).numpy()
 
@@ -283,8 +286,10 @@ def direct_fields(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:
 def _direct(registrar: Registrar, frames: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     """DDF (B, 2, H, W) of pairs of frames, moving and fixed, all in one pass; zero of a frame with itself."""
     moving, fixed = torch.tensor(pairs).unbind(1)
-    ddf = registrar.displacement(torch.cat([frames[moving], frames[fixed]], 1)).ddf
-    ddf[moving == fixed] = 0
+    differ = moving != fixed
+    ddf = torch.zeros(len(pairs), 2, *frames.shape[2:])
+    if differ.any():
+        ddf[differ] = registrar.displacement(torch.cat([frames[moving[differ]], frames[fixed[differ]]], 1)).ddf
     return ddf
 
 
