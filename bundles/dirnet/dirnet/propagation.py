@@ -80,12 +80,13 @@ class Propagation:
         Raises:
             KeyError: when the structure was not drawn.
         """
+        return [self.rings(structure, frame) for frame in range(len(self.levels[structure]))]
+
+    def rings(self, structure: str, frame: int) -> list[np.ndarray]:
+        """:meth:`contours` of one frame."""
         start = np.array([part.start for part in self.window[::-1]], float)
-        levels = np.pad(self.levels[structure], ((0, 0), (1, 1), (1, 1)), constant_values=-1)  # rings end at the border
-        return [
-            [np.asarray(ring)[:-1] + start - 1 for ring in contour_generator(z=level).lines(0.0) if len(ring) > 3]
-            for level in levels
-        ]
+        level = np.pad(self.levels[structure][frame], 1, constant_values=-1)  # rings end at the border
+        return [np.asarray(ring)[:-1] + start - 1 for ring in contour_generator(z=level).lines(0.0) if len(ring) > 3]
 
 
 def leading(structures: Mapping[str, object]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from transforms.cine_files import CineStack
 from transforms.structures import STRUCTURES
+from transforms.study_info import StudyInfo, read_study_info
 
 from ..errors import InputError
 from ..propagation import Propagation, drawn_frames
@@ -24,8 +25,9 @@ from . import (
     contour_lengths,
     ventricular_function,
 )
+from .numbers import numbers_of
 from .phases import Phases, shares
-from .plausibility import doubtful_slices, warnings_of
+from .wall import Insertions, Wall, measure_wall
 
 __all__ = ["Followed", "follow"]
 
@@ -46,6 +48,8 @@ class Followed:
             frames alone hold.
         circumferential: (T,) strain of the lumen's contours of all slices together, in %, from end-diastole.
         phases: as the reader has given them.
+        study: what is known of patient and examination.
+        wall: how thick the left ventricle's wall is; None without its two contours.
     """
 
     cine: CineStack
@@ -57,6 +61,8 @@ class Followed:
     function: VentricularFunction
     circumferential: np.ndarray
     phases: Phases
+    study: StudyInfo
+    wall: Wall | None
 
     @property
     def masks(self) -> np.ndarray:
@@ -74,45 +80,7 @@ class Followed:
     @property
     def numbers(self) -> dict[str, Any]:
         """What the cycle says, for a table or a report; None for what could not be measured."""
-        function = {key: _number(value) for key, value in dataclasses.asdict(self.function).items()}
-        frames = {frame for slices in self.drawn.values() for times in slices.values() for frame in times}
-        numbers: dict[str, Any] = {
-            "structures": list(self.structures),
-            "drawn_on_frames": sorted(frames),
-            "slices": len(self.cine.images),
-            "slices_drawn": len(self.slices),
-            "slices_left_out_at_end_diastole": sorted(self.phases.left_out_ed),
-            "slices_left_out_at_end_systole": sorted(self.phases.left_out_es),
-            "slice_distances_mm": self._distances,
-            "end_diastolic_frame": function["ed"],
-            "end_systolic_frame": function["es"],
-        }
-        names = {
-            "edv": "end_diastolic_volume_ml",
-            "esv": "end_systolic_volume_ml",
-            "stroke_volume": "stroke_volume_ml",
-            "ejection_fraction": "ejection_fraction_percent",
-        }
-        for key, name in names.items():
-            numbers[name] = function[key] if "lumen" in self.volumes else None
-        curve = self.circumferential
-        peak = curve[np.nanargmax(np.abs(curve))] if np.isfinite(curve).any() else np.nan
-        numbers["peak_circumferential_strain_percent"] = _number(peak)
-        folded = max(float(result.folded_percent.max()) for result in self.slices.values())
-        numbers["folded_percent"] = round(folded, 4)
-        lowest = min(float(result.estimated_dice.min()) for result in self.slices.values())
-        numbers["lowest_estimated_dice"] = _number(lowest)
-        numbers["slices_to_look_at"] = doubtful_slices(self)
-        numbers["warnings"] = warnings_of(self)
-        return numbers
-
-    @property
-    def _distances(self) -> list[float] | None:
-        """Between the middles of neighbouring slices, as the volumes have them; of one slice its own height."""
-        positions, distance = self.cine.positions, self.cine.distance
-        if positions is not None:
-            return np.diff(positions).round(2).tolist()
-        return None if distance is None else [round(distance, 2)]
+        return numbers_of(self)
 
 
 def follow(
@@ -121,6 +89,8 @@ def follow(
     drawn: Mapping[str, np.ndarray],
     *,
     phases: Phases | None = None,
+    study: StudyInfo | None = None,
+    insertions: Insertions | None = None,
     earlier: Followed | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Followed:
@@ -132,6 +102,8 @@ def follow(
         drawn: (S, T, H, W) bool by structure; a frame of a slice without any of a structure was not drawn on, see
             :meth:`dirnet.registrar.Registrar.propagate`.
         phases: end-diastole and end-systole by hand, and slices that are left out at one of them.
+        study: what is known of patient and examination; by default what the cine's files say.
+        insertions: of the right ventricle on the left one, where segments begin; by default by its mask.
         earlier: of the same cine; slices on which the same was drawn are taken from it.
         progress: is told how many slices are done, and of how many.
 
@@ -154,7 +126,9 @@ def follow(
         slices[number] = known if same and known else registrar.propagate(cine.images[number], drawing)
         if progress is not None:
             progress(len(slices), len(chosen))
-    return _measured(cine, slices, phases)
+    if study is None:
+        study = read_study_info(cine) if earlier is None else earlier.study
+    return _measured(cine, slices, phases, study, insertions)
 
 
 def _same_drawing(drawing: Mapping[str, np.ndarray], followed: Propagation) -> bool:
@@ -164,7 +138,13 @@ def _same_drawing(drawing: Mapping[str, np.ndarray], followed: Propagation) -> b
     )
 
 
-def _measured(cine: CineStack, slices: dict[int, Propagation], phases: Phases) -> Followed:
+def _measured(
+    cine: CineStack,
+    slices: dict[int, Propagation],
+    phases: Phases,
+    study: StudyInfo,
+    insertions: Insertions | None,
+) -> Followed:
     found = [name for name in STRUCTURES if any(name in one.structures for one in slices.values())]
     structures = {name: np.zeros(cine.images.shape, bool) for name in found}
     area = {name: np.full(cine.images.shape[:2], np.nan) for name in found}
@@ -186,7 +166,20 @@ def _measured(cine: CineStack, slices: dict[int, Propagation], phases: Phases) -
         function = _function(area, _volumes(area, cine), dataclasses.replace(phases, ed=function.ed, es=function.es))
     ed = 0 if function.ed is None else function.ed
     circumferential = circumferential_strain(lengths, ed)
-    return Followed(cine, slices, structures, area, lengths, _volumes(area, cine), function, circumferential, phases)
+    wall = measure_wall(cine, slices, structures, function.ed, function.es, insertions)
+    return Followed(
+        cine,
+        slices,
+        structures,
+        area,
+        lengths,
+        _volumes(area, cine),
+        function,
+        circumferential,
+        phases,
+        study,
+        wall,
+    )
 
 
 def _volumes(area: Mapping[str, np.ndarray], cine: CineStack) -> dict[str, VolumeCurve]:
@@ -205,9 +198,3 @@ def _function(
         return dataclasses.replace(function, edv=np.nan, esv=np.nan, stroke_volume=np.nan, ejection_fraction=np.nan)
     curve = volumes["lumen"].ml if "lumen" in volumes else np.nansum(area["lumen"], 0)
     return ventricular_function(curve, phases.ed, phases.es)
-
-
-def _number(value: float | int | None) -> float | int | None:
-    if value is None or isinstance(value, int | np.integer):
-        return None if value is None else int(value)
-    return None if np.isnan(value) else round(float(value), 2)

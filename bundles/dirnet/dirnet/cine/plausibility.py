@@ -28,9 +28,11 @@ def warnings_of(followed: Followed) -> list[str]:
     """What is doubtful in a cine's followed contours; empty where nothing is.
 
     Folds above 0.1 %, contours that touch the image's border or probably fit badly, strain outside what hearts do;
-    slices that were not drawn on between others, lie unequally far apart, or probably do not reach base or apex.
+    slices that were not drawn on between others, lie unequally far apart, or probably do not reach base or apex;
+    slices of the lumen without epicardium, where that was drawn on others.
     """
-    return [*_of_fields(followed), *_of_contours(followed), *_of_strain(followed), *_of_extent(followed)]
+    parts = (_of_fields, _of_contours, _of_strain, _of_extent, _of_wall)
+    return [warning for part in parts for warning in part(followed)]
 
 
 def doubtful_slices(followed: Followed) -> list[int]:
@@ -89,6 +91,15 @@ def _of_extent(followed: Followed) -> Iterator[str]:
     if areas[-2] < BASE_GROWTH * areas[-1]:
         part = 100 * areas[-1] / areas[-2]
         yield f"the base is probably not reached: the larger end slice has {part:.0f} % of its neighbour's area"
+
+
+def _of_wall(followed: Followed) -> Iterator[str]:
+    if not {"lumen", "epicardium"} <= set(followed.areas):
+        return
+    there = {name: np.isfinite(followed.areas[name]).any(1) for name in ("lumen", "epicardium")}
+    without = np.flatnonzero(there["lumen"] & ~there["epicardium"]).tolist()
+    if without:
+        yield f"{_slices(without)}: lumen without epicardium; their wall is not in the myocardial mass"
 
 
 def _slices(numbers: Sequence[int]) -> str:
