@@ -27,6 +27,44 @@ RECORD = "record.json"
 LOG = "error.log"  # the traceback of a study that failed by a bug
 INTERNAL = "internal error"  # with which such a study's reason begins
 UNFINISHED = re.compile(r"\..+\.unfinished-[0-9a-f]{8}")  # no name that a user would give
+SLICES_OF = ("lumen", "epicardium", "rv", "wall", "basal", "mid", "apical")
+VOLUMES = (
+    "end_diastolic_volume_ml",
+    "end_systolic_volume_ml",
+    "stroke_volume_ml",
+    "ejection_fraction_percent",
+)
+INDEXED = (
+    "end_diastolic_volume_index_ml_per_m2",
+    "end_systolic_volume_index_ml_per_m2",
+    "stroke_volume_index_ml_per_m2",
+)
+MEASURED = (  # of a followed heart, empty where it can't be had
+    *VOLUMES,
+    *(f"rv_{name}" for name in VOLUMES),
+    "heart_rate_per_min",
+    "cardiac_output_l_per_min",
+    "myocardial_mass_g",
+    "myocardial_mass_end_systole_g",
+    "peak_ejection_rate_ml_per_s",
+    "peak_ejection_rate_edv_per_s",
+    "peak_filling_rate_ml_per_s",
+    "peak_filling_rate_edv_per_s",
+    "wall_thickness_end_diastole_mm",
+    "wall_thickness_end_systole_mm",
+    "wall_thickening_percent",
+    "mid_wall_thickness_end_diastole_mm",
+    "body_surface_area_m2",
+    *INDEXED,
+    *(f"rv_{name}" for name in INDEXED),
+    "cardiac_index_l_per_min_per_m2",
+    "myocardial_mass_index_g_per_m2",
+)
+SEGMENTS = (  # of 16 each
+    "segment_wall_thickness_end_diastole_mm",
+    "segment_wall_thickness_end_systole_mm",
+    "segment_wall_thickening_percent",
+)
 COLUMNS = {
     "study": pa.string(),
     "status": pa.string(),  # done or failed
@@ -48,10 +86,11 @@ COLUMNS = {
     "slice_distances_mm": pa.list_(pa.float64()),
     "end_diastolic_frame": pa.int64(),
     "end_systolic_frame": pa.int64(),
-    "end_diastolic_volume_ml": pa.float64(),
-    "end_systolic_volume_ml": pa.float64(),
-    "stroke_volume_ml": pa.float64(),
-    "ejection_fraction_percent": pa.float64(),
+    **dict.fromkeys(MEASURED, pa.float64()),
+    "heart_rate_from": pa.string(),
+    **{f"{name}_slices": pa.list_(pa.int64()) for name in SLICES_OF},
+    "segments_from": pa.string(),
+    **dict.fromkeys(SEGMENTS, pa.list_(pa.float64())),
     "peak_circumferential_strain_percent": pa.float64(),
     "lowest_estimated_dice": pa.float64(),
     "slices_to_look_at": pa.list_(pa.int64()),

@@ -116,8 +116,10 @@ def test_the_table_of_results_is_what_follow_gives(run, table):
         numbers = followed.numbers
         assert row["warnings"].tolist() == numbers.pop("warnings")
         for name, value in numbers.items():
-            if name == "structures":
-                assert row[name].tolist() == value
+            if value is None:
+                assert row[name] is None or np.isnan(row[name]), name
+            elif name in ("structures", "heart_rate_from"):
+                assert list(row[name]) == list(value), name
             else:
                 assert row[name] == pytest.approx(value, abs=0.02), name  # a thread more may round otherwise
         assert row["pairs"] == 2 * 19
