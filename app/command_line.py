@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dirnet.errors import InputError
-from dirnet.files.formats import FORMATS
+from dirnet.files.formats import FOLLOWED, FORMATS
 
 from . import terminal
 
@@ -79,7 +79,7 @@ def register(
     from dirnet.models import weights_file
     from transforms.paths import check_file, stem
 
-    name, forms = f"{stem(moving.resolve())}_to_{stem(fixed.resolve())}", [part.strip() for part in formats.split(",")]
+    name, forms = f"{stem(moving.resolve())}_to_{stem(fixed.resolve())}", _listed(formats)
     for file in (moving, fixed):
         if not file.is_dir():
             check_file(file)
@@ -102,6 +102,10 @@ def register(
         typer.echo(line)
     for path in written:
         typer.echo(f"written: {path}")
+
+
+def _listed(formats: str) -> list[str]:
+    return [part.strip() for part in formats.split(",")]
 
 
 def _similarity(registration: Registration | StackRegistration, refined: bool) -> Iterator[str]:
@@ -139,6 +143,13 @@ def propagate(
         typer.Option("--labels", help="Of a mask with several values, which is which: lumen=3,rv=1; or acdc, mnms."),
     ] = None,
     output_dir: OutputDir = Path(),
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            "--formats",
+            help=f"Separated by commas: {', '.join(FOLLOWED)}. By default all that the cine can have, except slicer.",
+        ),
+    ] = None,
     weights: Weights = None,
     refine: Refine = 0,
     force: Force = False,
@@ -150,7 +161,7 @@ def propagate(
     Example: dirnet propagate patient001_4d.nii.gz patient001_frame01_gt.nii.gz --labels acdc --frame 0
     """
     from dirnet.files.aside import check_results
-    from dirnet.files.formats import followed_files
+    from dirnet.files.formats import followed_files, followed_formats
     from dirnet.models import weights_file
     from transforms.paths import check_file, stem
     from transforms.structures import drawing_file
@@ -160,6 +171,8 @@ def propagate(
     for mask in masks:
         check_file(drawing_file(mask)[1])
     weights_file(weights)
+    asked = None if formats is None else _listed(formats)
+    followed_formats(asked, dicom=True)
 
     from transforms.cine_files import read_cine_stack
     from transforms.drawings import read_keyframes
@@ -167,7 +180,7 @@ def propagate(
     stack = read_cine_stack(cine, series)
     drawn = read_keyframes(masks, stack, frames or (), labels)
     name = cine.resolve().name if cine.is_dir() else stem(cine)
-    check_results(output_dir, followed_files(name, bool(stack.files)).values(), force)
+    check_results(output_dir, followed_files(name, followed_formats(asked, bool(stack.files))).values(), force)
 
     from dirnet.cine import follow, saving
     from dirnet.registrar import Registrar
@@ -175,7 +188,7 @@ def propagate(
 
     keep_freed_memory()
     followed = follow.follow(Registrar.load(weights, refinement=refine), stack, drawn)
-    written = saving.save(followed, output_dir, name, force)
+    written = saving.save(followed, output_dir, name, force, asked)
     numbers = followed.numbers
     warnings = numbers.pop("warnings")
     for number, value in numbers.items():

@@ -20,7 +20,7 @@ from .segmentation_files import is_segmentation, read_segmentation
 from .structure_set_files import is_structure_set, read_structure_set
 from .structures import Labels, drawing_file, from_labels, from_segments, merge_walls, parse_labels
 from .values import check_finite
-from .volumes import read_volumes
+from .volumes import read_layers, read_volumes
 
 __all__ = ["NothingDrawnError", "read_drawing", "read_drawn", "read_keyframes", "read_masks", "read_structures"]
 
@@ -110,7 +110,10 @@ def read_structures(
     path, known = Path(path), parse_labels(labels)
     check_file(path)
     slices, frames, height, width = cine.images.shape
-    if is_nifti(path) or is_itk(path):
+    if is_itk(path) and (layers := read_layers(path)) is not None:
+        segments, names = _on_layers(path, cine, *layers)
+        structures = from_segments(segments, labels, path, names, lumen_needed) if segments else {}
+    elif is_nifti(path) or is_itk(path):
         saved = read_saved(path, (slices, frames)) if is_nifti(path) else None
         labels = saved.labels if saved is not None and labels is None else labels
         image, names = _read_label_image(path, cine)
@@ -208,6 +211,17 @@ def _read_keyframes(file: str, cine: CineStack, frames: Sequence[int], labels: L
 def _frames_drawn(masks: np.ndarray) -> str:
     frames = np.flatnonzero(masks.any((0, 2, 3)))
     return f"frame{'s' if len(frames) > 1 else ''} {', '.join(map(str, frames))}"
+
+
+def _on_layers(
+    path: Path, cine: CineStack, volume: sitk.Image, placed: bool, names: dict[int, str]
+) -> tuple[dict[int, np.ndarray], dict[int, str]]:
+    """Segments that overlap, by number, (S, 1, H, W), those in which something is drawn, and their names."""
+    if not sitk.GetArrayViewFromImage(volume).any():
+        raise NothingDrawnError(f"{path}: is empty: nothing is drawn in it")
+    drawn = on_slices(volume, placed, cine.grids, cine.placed, path)[:, None]
+    segments = {number: (drawn >> bit) % 2 == 1 for bit, number in enumerate(names)}
+    return {number: masks for number, masks in segments.items() if masks.any()}, names
 
 
 def _read_label_image(path: Path, cine: CineStack) -> tuple[np.ndarray, dict[int, str]]:

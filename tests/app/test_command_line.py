@@ -22,7 +22,7 @@ from app import command_line
 from dirnet.cine import saving
 from dirnet.cine.saving import LABELS, write_masks
 from dirnet.files.exports import WRITERS
-from dirnet.files.formats import DICOM_RESULTS, FORMATS, RESULTS
+from dirnet.files.formats import FOLLOWED, FORMATS, followed_files, followed_formats
 from dirnet.files.nifti import read_displacement
 from dirnet.registrar import Registrar
 from tests.dicom import edit, unmarked
@@ -91,7 +91,7 @@ def test_a_notice_of_malformed_files_is_given_once(data, tmp_path):
 def test_a_contour_is_followed_and_measured(data, tmp_path):
     series, drawn, lumens, ed = data
     printed = run("propagate", series, drawn, "-o", tmp_path).output  # the one frame that is drawn on
-    results = (*RESULTS, *DICOM_RESULTS)
+    results = followed_files("", followed_formats(None, dicom=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{series.name}_{part}" for part in results)
     masks = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{series.name}_masks.nii.gz"))).transpose(1, 0, 2, 3)
     assert masks.shape == lumens.shape
@@ -130,7 +130,7 @@ def test_files_without_the_mark_of_their_format(data, tmp_path):
     assert dicom_study(bare.iterdir())
     run("propagate", series, drawn, "-o", tmp_path / "whole")
     run("propagate", bare, drawn, "-o", tmp_path / "bare")
-    names = [f"{series.name}_{part}" for part in (*RESULTS, *DICOM_RESULTS)]
+    names = [f"{series.name}_{part}" for part in followed_files("", followed_formats(None, dicom=True))]
     assert sorted(path.name for path in (tmp_path / "bare").iterdir()) == sorted(names)
     numbers = [(tmp_path / kind / f"{series.name}_numbers.json").read_text() for kind in ("whole", "bare")]
     assert numbers[0] == numbers[1]
@@ -246,6 +246,7 @@ def test_info_and_phantom(tmp_path):
 
 def test_every_format_has_a_writer():
     assert list(FORMATS) == list(WRITERS)
+    assert list(FOLLOWED) == list(saving.WRITERS)
 
 
 def test_list_shows_what_a_study_holds(data, tmp_path):
@@ -303,3 +304,17 @@ def test_register_takes_stacks(tmp_path):
     printed = run("register", tmp_path / "frame2.nii.gz", tmp_path / "frame0.nii.gz", "-o", tmp_path / "out").output
     assert [line.split(":")[0] for line in printed.splitlines()] == ["slice 0", "slice 1"] + 3 * ["written"]
     assert sitk.ReadImage(str(tmp_path / "out" / "frame2_to_frame0_ddf.nii.gz")).GetSize() == (64, 48, 2)
+
+
+def test_propagate_writes_the_formats_that_are_asked_for(data, tmp_path):
+    series, drawn, _, _ = data
+    run("propagate", series, drawn, "-o", tmp_path, "--formats", "table, slicer")
+    expected = [f"{series.name}_{part}" for part in ("cycle.csv", "ed.seg.nrrd", "es.seg.nrrd", "numbers.json")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == expected
+    failed = run("propagate", series, drawn, "--formats", "table,mha", fails=True)
+    assert "formats must be some of masks, seg, rtstruct, slicer, table, pictures; got 'mha'" in str(failed.exception)
+    cine = sitk.GetImageFromArray(read_cine_stack(series).images.transpose(1, 0, 2, 3), isVector=False)
+    cine.SetSpacing((1.4, 1.4, 8, 0.04))
+    sitk.WriteImage(cine, tmp_path / "cine.nii.gz")
+    failed = run("propagate", tmp_path / "cine.nii.gz", drawn, "--formats", "seg", fails=True)
+    assert "the format seg refers to the cine's DICOM files" in str(failed.exception)

@@ -87,7 +87,7 @@ def test_a_killed_worker_loses_nothing(run):
     folder, output = run
     names = {path.name for path in (folder / "studies").iterdir()}
     assert names == {*GOOD, "corrupt", "missing"}  # nothing half-written besides
-    results = {f"{part}" for part in (*formats.RESULTS, *formats.DICOM_RESULTS)}
+    results = set(formats.followed_files("", formats.followed_formats(None, dicom=True)))
     for name in GOOD:
         there = {path.name for path in (folder / "studies" / name).iterdir()}
         assert there == {"record.json", *(f"{name}_{result}" for result in results)}

@@ -9,7 +9,7 @@ import torch
 from dirnet.cine import save_animation
 from dirnet.cine.follow import follow
 from dirnet.cine.saving import save
-from dirnet.files.formats import FORMATS
+from dirnet.files.formats import FOLLOWED, FORMATS
 from dirnet.files.itk import displacement_transform, write_transform
 from dirnet.files.nifti import write_image
 from dirnet.files.tables import write_csv
@@ -59,7 +59,7 @@ def test_an_image_without_a_place_is_whole_or_not_there(name, tmp_path):
 
 
 def test_a_followed_cine_is_whole_or_not_there(followed, tmp_path):
-    check_full_disk(lambda folder: save(followed, folder, "f"), tmp_path, 9)
+    check_full_disk(lambda folder: save(followed, folder, "f", formats=list(FOLLOWED)), tmp_path, 11)
 
 
 IMAGE = sitk.GetImageFromArray(np.random.default_rng(0).random((40, 50)).astype(np.float32))

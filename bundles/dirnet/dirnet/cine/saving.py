@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,49 +15,90 @@ from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
 from transforms.saved_masks import describe
 
+from ..errors import InputError
 from ..files.aside import write_set_aside
 from ..files.dicom import write_segmentation, write_structure_set
-from ..files.formats import followed_files
+from ..files.formats import OF_DICOM, followed_files, followed_formats
 from ..files.nifti import write_image
 from ..files.pictures import save_picture
+from ..files.segments import write_segments
 from ..files.tables import write_csv
 from . import cine_table, curve_figure, save_animation
 from .follow import Followed
 
-__all__ = ["LABELS", "save", "write_masks"]
+__all__ = ["LABELS", "WRITERS", "save", "write_masks"]
 
 logger = logging.getLogger(__name__)
 
 LABELS = {"lumen": 1, "myocardium": 2, "rv": 3}
 """Values of masks of several structures: those of the preset ``mnms``."""
+LABELLED = {"lumen": "lumen", "myocardium": "epicardium", "rv": "rv"}  # of which structure each value is a part
 
 
-def save(followed: Followed, folder: Path, name: str, overwrite: bool = False) -> list[Path]:
-    """Write ``<name>_…``: masks and what they are, a table of the cycle, its numbers, plots, three slices as animation;
-    of a cine from DICOM files a DICOM Segmentation and RT Structure Set too. All files appear, or none.
+def save(
+    followed: Followed, folder: Path, name: str, overwrite: bool = False, formats: Sequence[str] | None = None
+) -> list[Path]:
+    """Write a followed cine as ``<name>_…`` in some formats: all files or none.
+
+    ======== ==========================================================================================================
+    masks    ``_masks.nii.gz`` of all frames, and ``_masks.json``, which says what they are
+    seg      ``_segmentation.dcm``, a DICOM Segmentation; of a cine from DICOM files
+    rtstruct ``_rtstruct.dcm``, a DICOM RT Structure Set; likewise
+    slicer   ``_ed.seg.nrrd`` and ``_es.seg.nrrd``, end-diastole and end-systole as 3D Slicer's segmentations
+    table    ``_cycle.csv`` and ``_numbers.json``
+    pictures ``_cycle.png``, ``_strain.png`` and ``_cine.gif``, three slices as animation
+    ======== ==========================================================================================================
+
+    Args:
+        followed: by :func:`dirnet.cine.follow.follow`.
+        folder, name: where, and how the files' names begin.
+        overwrite: whether files that exist are replaced.
+        formats: all that the cine can have, except ``slicer``, by default.
 
     Raises:
+        InputError: when there is no such format, or the cine cannot have it.
         FileExistsError: before anything is written, when one of the files exists and may not be replaced.
     """
-    names = followed_files(name, bool(followed.cine.files))
+    chosen = followed_formats(formats, bool(followed.cine.files))
+    if "slicer" in chosen:
+        _check_even(followed.cine)
+    names = followed_files(name, chosen)
     with write_set_aside(folder, names.values(), overwrite) as aside:
-        _write(followed, {result: aside / name for result, name in names.items()})
-    return [folder / name for name in names.values()]
+        paths = {result: aside / file for result, file in names.items()}
+        for form in sorted(chosen, key=lambda form: form not in OF_DICOM):  # first those that can be refused
+            WRITERS[form](followed, paths)
+    return [folder / file for file in names.values()]
 
 
-def _write(followed: Followed, paths: dict[str, Path]) -> None:
-    """Each result to its path."""
-    cine, function = followed.cine, followed.function
-    if cine.files:  # first: those that can be refused
-        drawn = _drawn_frames(followed)
-        write_segmentation(paths["segmentation.dcm"], followed.structures, cine.files, cine.frame_numbers, drawn)
-        write_structure_set(paths["rtstruct.dcm"], followed.structures, cine.files, cine.frame_numbers)
-    write_masks(paths["masks.nii.gz"], followed.structures, cine)
+Paths = Mapping[str, Path]  # of all files, by result
+
+
+def _segmentation(followed: Followed, paths: Paths) -> None:
+    cine, drawn = followed.cine, _drawn_frames(followed)
+    write_segmentation(paths["segmentation.dcm"], followed.structures, cine.files, cine.frame_numbers, drawn)
+
+
+def _structure_set(followed: Followed, paths: Paths) -> None:
+    cine = followed.cine
+    write_structure_set(paths["rtstruct.dcm"], followed.structures, cine.files, cine.frame_numbers)
+
+
+def _masks(followed: Followed, paths: Paths) -> None:
+    write_masks(paths["masks.nii.gz"], followed.structures, followed.cine)
     about = describe(paths["masks.nii.gz"], LABELS, followed.drawn)
     paths["masks.json"].write_text(json.dumps(about, indent=1) + "\n")
+
+
+def _slicer(followed: Followed, paths: Paths) -> None:
+    labels, grid = _labels(followed.structures, followed.cine), _grid(followed.cine)
+    values = {label: LABELS[label] for label, structure in LABELLED.items() if structure in followed.structures}
+    for phase, frame in (("ed", followed.function.ed), ("es", followed.function.es)):
+        write_segments(paths[f"{phase}.seg.nrrd"], labels[:, frame or 0], values, grid)
+
+
+def _table(followed: Followed, paths: Paths) -> None:
     slices = list(followed.slices)
     estimates = {number: result.estimated_dice for number, result in followed.slices.items()}
-    strain = {"circumferential": followed.circumferential}
     table = cine_table(
         {
             name: {n: curves[n] for n in slices if np.isfinite(curves[n]).any()}
@@ -65,13 +106,18 @@ def _write(followed: Followed, paths: dict[str, Path]) -> None:
         },
         {name: curve.ml for name, curve in followed.volumes.items()},
         {number: followed.lengths[number] for number in slices if np.isfinite(followed.lengths[number]).any()},
-        strain,
-        cine.times,
+        {"circumferential": followed.circumferential},
+        followed.cine.times,
         estimates,
     )
     write_csv(paths["cycle.csv"], table)
     paths["numbers.json"].write_text(json.dumps(followed.numbers, indent=1) + "\n")
+
+
+def _pictures(followed: Followed, paths: Paths) -> None:
+    cine, function, slices = followed.cine, followed.function, list(followed.slices)
     save_picture(_curves(followed), paths["cycle.png"])
+    strain = {"circumferential": followed.circumferential}
     save_picture(curve_figure(strain, "strain", "%", function.ed, function.es, cine.times), paths["strain.png"])
     shown = list(dict.fromkeys([slices[0], slices[len(slices) // 2], slices[-1]]))  # the errors are at base and apex
     frame_ms = max(20.0, float(np.diff(cine.times).mean())) if cine.times is not None else 50.0
@@ -80,6 +126,16 @@ def _write(followed: Followed, paths: dict[str, Path]) -> None:
     titles = [f"slice {number}" for number in shown]
     drawn_on = np.any([times[shown] for times in _drawn_frames(followed).values()], 0)
     save_animation(paths["cine.gif"], images, masks, drawn_on, frame_ms, titles)
+
+
+WRITERS: dict[str, Callable[[Followed, Paths], None]] = {
+    "masks": _masks,
+    "seg": _segmentation,
+    "rtstruct": _structure_set,
+    "slicer": _slicer,
+    "table": _table,
+    "pictures": _pictures,
+}
 
 
 def _drawn_frames(followed: Followed) -> dict[str, np.ndarray]:
@@ -114,30 +170,50 @@ def write_masks(path: str | Path, masks: np.ndarray | Mapping[str, np.ndarray], 
 
     The file appears whole or not at all.
     """
-    structures = masks if isinstance(masks, Mapping) else {"lumen": masks}
-    labels = np.zeros(cine.images.shape, np.uint8)
-    for structure, label in (
-        ("rv", "rv"),
-        ("epicardium", "myocardium"),
-        ("lumen", "lumen"),
-    ):  # each over the one before
-        if structure in structures:
-            labels[np.asarray(structures[structure], bool)] = LABELS[label]
+    labels = _labels(masks if isinstance(masks, Mapping) else {"lumen": masks}, cine)
     array = labels.transpose(1, 0, 2, 3)
     if cine.source is not None:
         image = sitk.GetImageFromArray(array if cine.source.GetDimension() == 4 else array[:, 0], isVector=False)
         image.CopyInformation(cine.source)
     else:
         image = sitk.GetImageFromArray(array, isVector=False)
-        first, times = cine.grids[0], cine.times
+        grid, times = _grid(cine), cine.times
         direction = np.eye(4)
-        direction[:3, :3] = np.reshape(first.GetDirection(), (3, 3))
+        direction[:3, :3] = np.reshape(grid.GetDirection(), (3, 3))
         step = float(np.diff(times).mean()) if times is not None else 1000.0  # ms; NIfTI has seconds
-        image.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2], step / 1000))
-        image.SetOrigin((*first.GetOrigin(), 0.0))
+        image.SetSpacing((*grid.GetSpacing(), step / 1000))
+        image.SetOrigin((*grid.GetOrigin(), 0.0))
         image.SetDirection(direction.ravel().tolist())
     if not cine.even:
         logger.warning(
             "%s: has no place in space, for its slices lie unequally far apart, which NIfTI cannot say", Path(path).name
         )
     write_image(path, image, placed=cine.placed and cine.even)
+
+
+def _labels(structures: Mapping[str, np.ndarray], cine: CineStack) -> np.ndarray:
+    """A label image (S, T, H, W) with the values of :data:`LABELS`."""
+    labels = np.zeros(cine.images.shape, np.uint8)
+    for label in ("rv", "myocardium", "lumen"):  # each over the one before
+        if LABELLED[label] in structures:
+            labels[np.asarray(structures[LABELLED[label]], bool)] = LABELS[label]
+    return labels
+
+
+def _grid(cine: CineStack) -> sitk.Image:
+    """A cine's slices as one volume (W, H, S) without content."""
+    first = cine.grids[0]
+    grid = sitk.Image([*first.GetSize()[:2], len(cine.grids)], sitk.sitkUInt8)
+    grid.SetSpacing((*first.GetSpacing()[:2], cine.distance or first.GetSpacing()[2]))
+    if cine.placed:
+        grid.SetOrigin(first.GetOrigin())
+        grid.SetDirection(first.GetDirection())
+    return grid
+
+
+def _check_even(cine: CineStack) -> None:
+    if not cine.even:
+        raise InputError(
+            "the format slicer needs slices that are equally far apart, and the cine's are not; its DICOM Segmentation "
+            "has the place of each"
+        )

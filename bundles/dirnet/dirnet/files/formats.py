@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..errors import InputError
 
-__all__ = ["DICOM_RESULTS", "FORMATS", "RESULTS", "followed_files", "result_files"]
+__all__ = ["FOLLOWED", "FORMATS", "followed_files", "followed_formats", "result_files"]
 
-FORMATS: dict[str, tuple[str, ...]] = {  # how the files of each are called, after the registration's own name
+FORMATS: dict[str, tuple[str, ...]] = {  # of a registration: how the files of each are called, after its own name
     "nifti": ("warped.nii.gz", "ddf.nii.gz"),
     "picture": ("overview.png",),
     "itk": ("transform.h5",),
     "numpy": ("ddf.npy",),
     "dicom": ("warped.dcm", "registration.dcm"),
 }
-RESULTS = (
-    "masks.nii.gz",
-    "masks.json",
-    "cycle.csv",
-    "numbers.json",
-    "cycle.png",
-    "strain.png",
-    "cine.gif",
-)  # of a followed cine
-DICOM_RESULTS = ("segmentation.dcm", "rtstruct.dcm")  # of one from DICOM files, besides
+FOLLOWED: dict[str, tuple[str, ...]] = {  # of a followed cine, likewise
+    "masks": ("masks.nii.gz", "masks.json"),
+    "seg": ("segmentation.dcm",),
+    "rtstruct": ("rtstruct.dcm",),
+    "slicer": ("ed.seg.nrrd", "es.seg.nrrd"),
+    "table": ("cycle.csv", "numbers.json"),
+    "pictures": ("cycle.png", "strain.png", "cine.gif"),
+}
+OF_DICOM = ("seg", "rtstruct")  # need a cine of DICOM files
+IF_ASKED = ("slicer",)  # not written by default
 
 
 def result_files(name: str, formats: Sequence[str]) -> dict[str, list[str]]:
@@ -33,13 +33,36 @@ def result_files(name: str, formats: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         InputError: when there is no such format.
     """
-    unknown = [form for form in formats if form not in FORMATS]
-    if unknown or isinstance(formats, str):
-        found = formats if isinstance(formats, str) else ", ".join(map(str, unknown))
-        raise InputError(f"formats must be some of {', '.join(FORMATS)}; got {found}")
+    _check(formats, FORMATS)
     return {form: [f"{name}_{part}" for part in FORMATS[form]] for form in formats}
 
 
-def followed_files(name: str, dicom: bool) -> dict[str, str]:
-    """Names of the files of a followed cine called ``name``, by result; ``dicom``: whether it is from DICOM files."""
-    return {result: f"{name}_{result}" for result in (RESULTS + DICOM_RESULTS if dicom else RESULTS)}
+def followed_formats(formats: Sequence[str] | None, dicom: bool) -> list[str]:
+    """The formats of a followed cine that are written, in the order of :data:`FOLLOWED`.
+
+    Args:
+        formats: those that are asked for; by default all that its cine can have, except Slicer's.
+        dicom: whether the cine is of DICOM files.
+
+    Raises:
+        InputError: when there is no such format, or the cine cannot have it.
+    """
+    if formats is None:
+        return [form for form in FOLLOWED if form not in IF_ASKED and (dicom or form not in OF_DICOM)]
+    _check(formats, FOLLOWED)
+    if not dicom and (lacking := [form for form in OF_DICOM if form in formats]):
+        raise InputError(f"the format {' and '.join(lacking)} refers to the cine's DICOM files, and this cine has none")
+    return [form for form in FOLLOWED if form in formats]
+
+
+def followed_files(name: str, formats: Sequence[str]) -> dict[str, str]:
+    """Names of the files of a followed cine called ``name``, by result; ``formats`` as :func:`followed_formats` has
+    them."""
+    return {result: f"{name}_{result}" for form in formats for result in FOLLOWED[form]}
+
+
+def _check(formats: Sequence[str], known: Collection[str]) -> None:
+    unknown = [form for form in formats if form not in known]
+    if unknown or isinstance(formats, str) or not formats:
+        found = formats if isinstance(formats, str) else ", ".join(map(repr, unknown)) or "none"
+        raise InputError(f"formats must be some of {', '.join(known)}; got {found}")

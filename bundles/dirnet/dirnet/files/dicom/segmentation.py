@@ -36,6 +36,7 @@ from .objects import (
 
 __all__ = ["write_segmentation"]
 
+CATEGORY = ("91723000", "Anatomical Structure")  # SNOMED CT, CID 7150
 # SNOMED CT; DICOM's lists have no code of a lumen alone
 CODES = {
     "lumen": ("87878005", "Left ventricle"),
@@ -159,7 +160,7 @@ def _segment(number: int, name: str) -> Dataset:
     segment.SegmentAlgorithmType = "SEMIAUTOMATIC"
     segment.SegmentAlgorithmName = equipment.ManufacturerModelName
     segment.SegmentationAlgorithmIdentificationSequence = [algorithm]
-    segment.SegmentedPropertyCategoryCodeSequence = code("91723000", "Anatomical Structure", "SCT")  # CID 7150
+    segment.SegmentedPropertyCategoryCodeSequence = code(*CATEGORY, "SCT")
     segment.SegmentedPropertyTypeCodeSequence = code(*CODES[name], "SCT")
     return segment
 
