@@ -18,7 +18,8 @@ from scipy.spatial.transform import Rotation
 from dirnet.fields.resampling import warp
 from dirnet.files.dicom import read_deformable_registration, write_deformable_registration, write_derived_series
 from dirnet.files.itk import ddf_from_image
-from tests.dicom import edit, validator_errors
+from tests.dicom import edit, validator_errors, write_enhanced
+from transforms.cine_files import read_cine_stack
 
 MALFORMED = "ignore:.*not of the standard's form:UserWarning"
 BUNDLE = Path(__file__).parents[3] / "bundles" / "dirnet"
@@ -387,7 +388,7 @@ def test_bad_input_names_what_was_found_and_leaves_no_file(tmp_path, frames, els
     with pytest.raises(FileNotFoundError, match="'nowhere' does not exist"):
         write_derived_series(out / "a", image, frames[0], "nowhere")
     ct = edit(frames[0], tmp_path / "ct.dcm", SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
-    with pytest.raises(ValueError, match=r"ct\.dcm: expected an MR Image of one frame, found CT Image Storage"):
+    with pytest.raises(ValueError, match=r"ct\.dcm: expected an MR Image, found CT Image Storage"):
         write_derived_series(out / "a", image, ct)
     (tmp_path / "text").write_text("no DICOM" * 30)
     with pytest.raises(ValueError, match="text: expected a DICOM file"):
@@ -429,3 +430,46 @@ def test_a_failed_write_leaves_the_whole_series_as_it_was(tmp_path, frames, monk
     assert len(written) == 3
     assert paths[0].read_text() == "old"
     assert list(tmp_path.iterdir()) == [paths[0]]
+
+
+@pytest.fixture(scope="module")
+def enhanced(tmp_path_factory):
+    """The cine in an enhanced MR image of 2 slices of 3 frames, each with its phase image."""
+    pixels = np.random.default_rng(0).integers(255, size=(2, 3, *SHAPE), dtype=np.uint8)
+    order = [(slice_, time) for time in (2, 0, 1) for slice_ in (1, 0)]
+    return read_cine_stack(write_enhanced(tmp_path_factory.mktemp("enhanced") / "cine.dcm", pixels, order))
+
+
+def test_a_registration_of_frames_of_an_enhanced_image_names_them(enhanced, tmp_path):
+    (file, *_), numbers = enhanced.files[1], enhanced.frame_numbers[1]
+    path, ddf = tmp_path / "reg.dcm", smooth_ddf()
+    write_deformable_registration(path, ddf, file, file, fixed_frame=numbers[0], moving_frame=numbers[2])
+    assert validator_errors(path) == []
+    field = read_deformable_registration(path)
+    assert field.GetOrigin() == enhanced.grids[1].GetOrigin() == (0, 0, 8)
+    np.testing.assert_allclose(ddf_from_image(field), ddf, atol=1e-4)
+    images = [item.ReferencedImageSequence[0] for item in pydicom.dcmread(path).DeformableRegistrationSequence]
+    assert [image.ReferencedFrameNumber for image in images] == [numbers[0], numbers[2]]
+    with pytest.raises(ValueError, match=r"cine\.dcm: expected an image of one frame, found 12 frames"):
+        write_deformable_registration(path, ddf, file, file)
+    with pytest.raises(ValueError, match=r"cine\.dcm: has frames 1 to 12, not 13"):
+        write_deformable_registration(path, ddf, file, file, fixed_frame=13, moving_frame=1)
+
+
+def test_a_warped_series_of_an_enhanced_image_lies_on_its_frames(enhanced, tmp_path):
+    files, numbers = enhanced.files[1], enhanced.frame_numbers[1]
+    paths = [tmp_path / f"{number}.dcm" for number in range(3)]
+    frames = {"fixed_frames": numbers, "moving_frames": numbers[0]}
+    write_derived_series(paths, enhanced.images[1], files, files[0], **frames)
+    for time, path in enumerate(paths):
+        assert validator_errors(path) == []
+        new = pydicom.dcmread(path)
+        assert (new.TriggerTime, new.ImagePositionPatient[2], new.ScanningSequence) == (25 * time, 8, "RM")
+        assert new.FrameOfReferenceUID == pydicom.dcmread(files[0]).FrameOfReferenceUID
+        sources = [
+            (item.ReferencedFrameNumber, item.get("SpatialLocationsPreserved")) for item in new.SourceImageSequence
+        ]
+        assert sources == [(numbers[0], None)] if time == 0 else [(numbers[0], "NO"), (numbers[time], None)]
+    cine = read_cine_stack(tmp_path)
+    np.testing.assert_allclose(cine.images[0], enhanced.images[1], atol=0.5)
+    assert cine.times.tolist() == [0, 25, 50]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from pydicom import config
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import MRImageStorage, generate_uid
+from pydicom.uid import EnhancedMRImageStorage, MRImageStorage, generate_uid
 from pydicom.valuerep import format_number_as_ds
 from torch import Tensor
 
@@ -21,9 +21,10 @@ from .objects import (
     code,
     copy_elements,
     fill_empty,
+    frame_of,
     maker,
     new_object,
-    read_header,
+    read_headers,
     reference,
     warn_of_malformed,
     write_objects,
@@ -32,6 +33,7 @@ from .objects import (
 __all__ = ["write_derived_series"]
 
 Paths = str | Path | Sequence[str | Path]
+Frames = int | Sequence[int] | None
 
 ACQUISITION_GROUP = 0x0018
 # fmt: off
@@ -50,6 +52,8 @@ MR_TYPE_2 = [
     "EchoTrainLength",
 ]
 # fmt: on
+# of an enhanced image's frame, called as those of an MR Image
+OF_ENHANCED = ["SliceThickness", "SpacingBetweenSlices", "RepetitionTime", "FlipAngle", "MagneticFieldStrength"]
 SMOOTH = 255  # whole numbers over a range of this or more: rounding to them is not seen
 
 
@@ -60,6 +64,8 @@ def write_derived_series(
     fixed_files: Paths,
     moving_files: Paths | None = None,
     description: str = "DIRNet: moving warped onto fixed image",
+    fixed_frames: Frames = None,
+    moving_frames: Frames = None,
 ) -> None:
     """Write warped images as one new series of derived MR images, a file each.
 
@@ -82,11 +88,14 @@ def write_derived_series(
         fixed_files: DICOM files of the fixed images, one for each frame or one for all.
         moving_files: likewise of the moving images, to be referred to; None where they are not DICOM.
         description: of the series, at most 64 characters.
+        fixed_frames, moving_frames: numbers from 1 of the frames that the images are in files of several, one for each
+            file, or one for all.
 
     Raises:
         FileNotFoundError: when a source does not exist.
         ValueError: when numbers or sizes of paths, images and sources differ; an intensity is not finite; a source is
-            not DICOM of one frame; a fixed one is no MR Image or lacks its place in space; or the fixed ones belong
+            not DICOM, has no such frame, or has several and none is named; a fixed one is no MR Image or Enhanced MR
+            Image, or lacks its place in space; or the fixed ones belong
             to several patients or studies.
     """
     if isinstance(paths, str | Path):
@@ -99,14 +108,16 @@ def write_derived_series(
         raise InputError("the images hold values that are not finite")
     if not 0 < len(description) <= 64 or not description.isascii() or "\\" in description:
         raise InputError(f"expected 1 to 64 ASCII characters without backslash to describe a series: {description!r}")
-    fixed = [read_header(path, GEOMETRY) for path in _one_each(fixed_files, len(paths), "fixed")]
-    moving: list[FileDataset | None] = [None] * len(paths)
+    fixed = _headers(fixed_files, fixed_frames, len(paths), "fixed", GEOMETRY)
+    moving: Sequence[Source | None] = [None] * len(paths)
     if moving_files is not None:
-        moving = [read_header(path) for path in _one_each(moving_files, len(paths), "moving")]
-    for header in fixed:
-        if header.SOPClassUID != MRImageStorage:
-            raise InputError(f"{header.filename!s}: expected an MR Image of one frame, found {header.SOPClassUID.name}")
-    check_images(fixed, images.shape[1:], "warped image", same=("PatientID", "StudyInstanceUID"))
+        moving = _headers(moving_files, moving_frames, len(paths), "moving")
+    for header, _ in fixed:
+        if header.SOPClassUID not in (MRImageStorage, EnhancedMRImageStorage):
+            raise InputError(f"{header.filename!s}: expected an MR Image, found {header.SOPClassUID.name}")
+    check_images(
+        [header for header, _ in fixed], images.shape[1:], "warped image", same=("PatientID", "StudyInstanceUID")
+    )
 
     now = datetime.now()
     series = Dataset()
@@ -125,22 +136,31 @@ def write_derived_series(
         new.PixelData = pixels.tobytes()
         fill_empty(new, MR_TYPE_2)
         derived.append(new)
-    warn_of_malformed([header for header in (*fixed, *moving) if header is not None])
+    warn_of_malformed([source[0] for source in (*fixed, *moving) if source is not None])
     write_objects(derived, [Path(path) for path in paths])
 
 
-def _one_each(files: Paths, count: int, role: str) -> Sequence[str | Path]:
-    if isinstance(files, str | Path):
-        return [files] * count
-    if len(files) != count:
-        raise InputError(f"expected one {role} file or {count}, one for each image, got {len(files)}")
-    return files
+Source = tuple[FileDataset, int | None]  # an image's elements, and its number in a file of several
 
 
-def _derived(fixed: FileDataset, moving: FileDataset | None, now: datetime) -> FileDataset:
+def _headers(files: Paths, frames: Frames, count: int, role: str, needs: Collection[str] = ()) -> list[Source]:
+    paths = [files] * count if isinstance(files, str | Path) else files
+    numbers = [frames] * count if frames is None or isinstance(frames, int) else frames
+    if not len(paths) == len(numbers) == count:
+        raise InputError(f"expected one {role} file or {count}, one for each image, got {len(paths)}")
+    known = {path: read_headers(path, needs) for path in dict.fromkeys(paths)}
+    return [(frame_of(known[path], path, number), number) for path, number in zip(paths, numbers, strict=True)]
+
+
+def _derived(fixed_source: Source, moving_source: Source | None, now: datetime) -> FileDataset:
     """All of one derived image but its pixels and what it shares with its series."""
+    fixed, moving = fixed_source[0], None if moving_source is None else moving_source[0]
     new = new_object(MRImageStorage, fixed, now)
-    copy_elements(fixed, new, IMAGE, [ACQUISITION_GROUP])
+    if fixed.SOPClassUID == MRImageStorage:
+        copy_elements(fixed, new, IMAGE, [ACQUISITION_GROUP])
+    else:
+        copy_elements(fixed, new, [*IMAGE, *OF_ENHANCED])
+        new.update(_acquisition(fixed))
     copy_elements(fixed if moving is None else moving, new, LOSSY)  # once lossy, always so
     new.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     equipment = maker()
@@ -153,13 +173,30 @@ def _derived(fixed: FileDataset, moving: FileDataset | None, now: datetime) -> F
     equipment.PurposeOfReferenceCodeSequence = code("109102", "Processing Equipment")  # CID 7005
     new.ContributingEquipmentSequence = [*new.get("ContributingEquipmentSequence", []), equipment]
     new.SourceImageSequence = []
-    for header in [fixed] if moving is None or moving.SOPInstanceUID == fixed.SOPInstanceUID else [moving, fixed]:
-        item = reference(header)
+    sources = [source for source in (moving_source, fixed_source) if source is not None]
+    if len({(header.SOPInstanceUID, number) for header, number in sources}) == 1:
+        sources = [fixed_source]
+    for header, number in sources:
+        item = reference(header, number)
         item.PurposeOfReferenceCodeSequence = code("121322", "Source image for image processing operation")  # CID 7202
-        if header is moving:
+        if len(sources) > 1 and header is moving:
             item.SpatialLocationsPreserved = "NO"  # its pixels are no more where they were
         new.SourceImageSequence.append(item)
     return new
+
+
+def _acquisition(frame: Dataset) -> Dataset:
+    """How a frame of an enhanced image was acquired, in the attributes of an MR Image (C.8.3.1) that lie elsewhere."""
+    found = Dataset()
+    echoes = {"SPIN": "SE", "GRADIENT": "GR", "BOTH": ["SE", "GR"]}
+    found.ScanningSequence = echoes.get(str(frame.get("EchoPulseSequence")), "RM")  # type 1; research mode: unknown
+    found.SequenceVariant = "SS" if frame.get("SteadyStatePulseSequence") not in (None, "", "NONE") else "NONE"
+    for keyword, elsewhere in (("EchoTime", "EffectiveEchoTime"), ("TriggerTime", "NominalCardiacTriggerDelayTime")):
+        if frame.get(elsewhere) is not None:
+            setattr(found, keyword, format_number_as_ds(float(frame[elsewhere].value)))
+    if "TriggerTime" in found:
+        found.ScanOptions = "CG"  # without gating an image has no trigger
+    return found
 
 
 def _stored(images: np.ndarray) -> tuple[np.ndarray, Dataset]:

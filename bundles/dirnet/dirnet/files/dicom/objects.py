@@ -33,6 +33,7 @@ __all__ = [
     "code",
     "copy_elements",
     "fill_empty",
+    "frame_of",
     "maker",
     "marked_images",
     "new_object",
@@ -85,17 +86,28 @@ def read_object(path: str | Path, pixels: bool = True) -> FileDataset:
     return read_dicom(path, pixels)
 
 
-def read_header(path: str | Path, needs: Collection[str] = ()) -> FileDataset:
-    """The elements of a DICOM file of one frame, without its pixels; see :func:`read_headers`.
+def read_header(path: str | Path, needs: Collection[str] = (), number: int | None = None) -> FileDataset:
+    """The elements of a DICOM file of one frame, or of one frame of several by its number from 1, without its pixels;
+    see :func:`read_headers`.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when it is not DICOM, lacks one of them, or has several frames.
+        ValueError: when it is not DICOM, lacks one of them, has no such frame, or has several and none is named.
     """
-    headers = read_headers(path, needs)
-    if len(headers) > 1:
+    return frame_of(read_headers(path, needs), path, number)
+
+
+def frame_of(headers: Sequence[FileDataset], path: str | Path, number: int | None) -> FileDataset:
+    """One of the frames of a file by its number, from 1; None of a file of one frame.
+
+    Raises:
+        InputError: when there is no such frame, or there are several and none is named.
+    """
+    if number is None and len(headers) > 1:
         raise InputError(f"{path}: expected an image of one frame, found {len(headers)} frames")
-    return headers[0]
+    if number is not None and not 1 <= number <= len(headers):
+        raise InputError(f"{path}: has frames 1 to {len(headers)}, not {number}")
+    return headers[(number or 1) - 1]
 
 
 def read_headers(path: str | Path, needs: Collection[str] = ()) -> list[FileDataset]:
@@ -178,13 +190,7 @@ def marked_images(
     paths = [files[number][time] for number, time in marked]
     numbers = [frame_numbers[number][time] if len(frame_numbers) else None for number, time in marked]
     headers = {path: read_headers(path, GEOMETRY) for path in dict.fromkeys(paths)}
-    for path, frame in zip(paths, numbers, strict=True):
-        frames = len(headers[path])
-        if frame is None and frames > 1:
-            raise InputError(f"{path}: expected an image of one frame, found {frames} frames")
-        if frame is not None and not 1 <= frame <= frames:
-            raise InputError(f"{path}: has frames 1 to {frames}, not {frame}")
-    chosen = [headers[path][(frame or 1) - 1] for path, frame in zip(paths, numbers, strict=True)]
+    chosen = [frame_of(headers[path], path, frame) for path, frame in zip(paths, numbers, strict=True)]
     size = next(iter(structures.values())).shape[2:]
     check_images(chosen, size, "mask", same=("PatientID", "StudyInstanceUID"))
     return structures, marked, numbers, chosen

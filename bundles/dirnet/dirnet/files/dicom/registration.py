@@ -53,6 +53,8 @@ def write_deformable_registration(
     fixed_file: str | Path,
     moving_file: str | Path,
     moving: sitk.Image | None = None,
+    fixed_frame: int | None = None,
+    moving_frame: int | None = None,
 ) -> None:
     """Write one DDF as a Deformable Spatial Registration of the moving image into the fixed one's coordinates.
 
@@ -66,14 +68,16 @@ def write_deformable_registration(
         ddf: (2, H, W) in pixels, (row, column), pull-back; no batch axis.
         fixed_file, moving_file: DICOM files of the two images; each by its own geometry.
         moving: whose pixels the DDF leads to, where they are not those of ``moving_file``: what it was resampled to.
+        fixed_frame, moving_frame: numbers from 1 of the frames that the images are in files of several, such as
+            :attr:`transforms.cine_files.CineStack.frame_numbers` has them.
 
     Raises:
         FileNotFoundError: when a source does not exist.
-        ValueError: when a source is not DICOM of one frame, or lacks its geometry or frame of reference; when the
-            DDF does not fit the fixed image, or is not finite.
+        ValueError: when a source is not DICOM, has no such frame, has several and none is named, or lacks its geometry
+            or frame of reference; when the DDF does not fit the fixed image, or is not finite.
     """
     needs = [*GEOMETRY, "FrameOfReferenceUID"]
-    fixed, source = read_header(fixed_file, needs), read_header(moving_file, needs)
+    fixed, source = read_header(fixed_file, needs, fixed_frame), read_header(moving_file, needs, moving_frame)
     grids = [slice_grid(header, str(header.filename)) for header in (fixed, source)]
     field = displacement_image(ddf, grids[0], grids[1] if moving is None else moving)
     vectors = sitk.GetArrayFromImage(field).astype("<f4")
@@ -91,8 +95,8 @@ def write_deformable_registration(
     new.ContentLabel = "DIRNET"
     new.ContentDescription = "Displacement field of the moving image onto the fixed image"
     new.ContentCreatorName = ""
-    same = _registered(fixed, code("125021", "Frame of Reference Identity"))
-    deformed = _registered(source, code("125024", "Image Content-based Alignment"))
+    same = _registered(fixed, fixed_frame, code("125021", "Frame of Reference Identity"))
+    deformed = _registered(source, moving_frame, code("125024", "Image Content-based Alignment"))
     deformed.DeformableRegistrationGridSequence = [_grid_item(fixed, field, vectors)]
     new.DeformableRegistrationSequence = [same, deformed]
     refer(new, [fixed, source])
@@ -147,14 +151,14 @@ def read_deformable_registration(path: str | Path) -> sitk.Image:
     return field
 
 
-def _registered(header: FileDataset, method: list[Dataset]) -> Dataset:
-    """An item that registers one image, as yet by the identity."""
+def _registered(header: FileDataset, frame: int | None, method: list[Dataset]) -> Dataset:
+    """An item that registers one image, or one frame of several, as yet by the identity."""
     matrix = Dataset()
     matrix.FrameOfReferenceTransformationMatrixType = "RIGID"
     matrix.FrameOfReferenceTransformationMatrix = IDENTITY
     item = Dataset()
     item.SourceFrameOfReferenceUID = header.FrameOfReferenceUID
-    item.ReferencedImageSequence = [reference(header)]
+    item.ReferencedImageSequence = [reference(header, frame)]
     item.RegistrationTypeCodeSequence = method  # CID 7100
     item.PreDeformationMatrixRegistrationSequence = [matrix]
     item.PostDeformationMatrixRegistrationSequence = [matrix]
