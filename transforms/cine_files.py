@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom import SEGMENTATIONS, is_dicom, numbers, read_dicom
+from .dicom import SEGMENTATIONS, is_dicom, named_errors, numbers, read_dicom
 from .dicom_series import (
     Series,
     as_series,
@@ -125,9 +125,11 @@ def dicom_study(files: Iterable[Path]) -> str | None:
     if not found:
         return None
     try:
-        header = read_dicom(found[0], pixels=False)
-        study, frames = str(header.get("StudyInstanceUID") or ""), numbers(header, "NumberOfFrames", found[0]) or (1,)
-        several = frames[0] > 1 and header.get("SOPClassUID") not in SEGMENTATIONS
+        with named_errors(found[0]):
+            header = read_dicom(found[0], pixels=False)
+            study = str(header.get("StudyInstanceUID") or "")
+            frames = numbers(header, "NumberOfFrames", found[0]) or (1,)
+            several = frames[0] > 1 and header.get("SOPClassUID") not in SEGMENTATIONS
     except InputError:
         study, several = "", False
     return study if len(found) == 2 or several else None
@@ -173,7 +175,9 @@ def _read_series(folder: Path, series: str | None) -> CineStack:
 
 def _read_multiframe(path: Path) -> CineStack:
     dataset = read_dicom(path)
-    if dataset.get("SOPClassUID") in SEGMENTATIONS:
+    with named_errors(path):
+        drawing = dataset.get("SOPClassUID") in SEGMENTATIONS
+    if drawing:
         raise InputError(f"{path}: a DICOM Segmentation, which is drawn on a cine, and no cine")
     return read_stack(as_series(dicom_frames(path, dataset)))
 

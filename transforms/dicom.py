@@ -135,7 +135,8 @@ def sop_class(path: str | Path) -> str | None:
     """
     if not is_dicom(path):
         return None
-    uid = read_dicom(path, pixels=False).get("SOPClassUID")
+    with named_errors(path):
+        uid = read_dicom(path, pixels=False).get("SOPClassUID")
     return None if uid is None else str(uid)
 
 

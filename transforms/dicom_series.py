@@ -525,6 +525,11 @@ def _check_alike(frames: Sequence[Frame]) -> None:
             raise InputError(
                 f"{frame.name}: Rows x Columns = {other}, {size} of {first.name}: its images differ in size"
             )
+        if (frame.numbers("RescaleSlope") is None) != (first.numbers("RescaleSlope") is None):
+            without, with_one = (frame, first) if frame.numbers("RescaleSlope") is None else (first, frame)
+            raise InputError(
+                f"{without.name}: lacks RescaleSlope, which {with_one.name} has: grey values of two scales"
+            )
 
 
 def _size(frame: Frame) -> str:

@@ -58,10 +58,11 @@ def read_segmentation(
             none and holds two at one place; when the cine's images cannot be told apart.
     """
     found, frames = _read(path)
-    names = {
-        int(segment.get("SegmentNumber") or 0): str(segment.get("SegmentLabel") or "without name")
-        for segment in found.get("SegmentSequence") or []
-    }
+    with named_errors(path):
+        names = {
+            int(segment.get("SegmentNumber") or 0): str(segment.get("SegmentLabel") or "without name")
+            for segment in found.get("SegmentSequence") or []
+        }
     known = instances(cine)
     segments = {}
     for number in sorted({number for _, _, number in frames}):

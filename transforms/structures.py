@@ -7,6 +7,7 @@ drawn is absent.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ __all__ = [
     "merge_walls",
     "parse_labels",
 ]
+
+logger = logging.getLogger(__name__)
 
 Labels = str | Mapping[str, int] | None
 STRUCTURES = ("lumen", "epicardium", "rv")
@@ -148,6 +151,9 @@ def _named(
     known, said = parse_labels(labels), listed(list(masks), names)
     if known is None:
         known = _by_name(list(masks), names)
+        if known is not None and (others := [value for value in masks if value not in known.values()]):
+            read = listed(list(known.values()), names)
+            logger.warning("%s: read by their names: %s; passed over: %s", name, read, listed(others, names))
     if known is None:
         if len(masks) > 1:
             raise InputError(

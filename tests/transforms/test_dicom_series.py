@@ -345,3 +345,14 @@ def test_a_segmentation_beside_its_cine_is_no_other_cine(tmp_path, caplog):
     with pytest.raises(FileNotFoundError, match="holds no DICOM file of an image"):
         find_series(tmp_path / "drawings")
     assert dicom_study((tmp_path / "drawings").iterdir()) is None
+
+
+def test_a_frame_without_the_scale_that_others_have_is_refused(tmp_path):
+    """Its grey values would be others than theirs."""
+    for time in range(3):
+        image = mr_image(np.full((8, 9), 10, np.uint8), TriggerTime=30 * time, InstanceNumber=time + 1)
+        if time != 1:
+            image.RescaleSlope, image.RescaleIntercept = 2, 0
+        image.save_as(tmp_path / f"{time}.dcm")
+    with pytest.raises(InputError, match=r"1\.dcm: lacks RescaleSlope, which .*0\.dcm has: grey values of two scales"):
+        read_cine_stack(tmp_path)

@@ -9,6 +9,7 @@ from dirnet.files.dicom import write_segmentation
 from tests.dicom import write_enhanced, write_segmentation_by_highdicom
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_drawing, read_drawn
+from transforms.errors import InputError
 from transforms.sources import read_records
 
 
@@ -195,3 +196,22 @@ def test_a_drawing_on_an_enhanced_image_is_found_by_the_frame_it_names(tmp_path)
     with pytest.raises(ValueError, match="does not say on which frame of the cine it was drawn"):
         read_drawing(path, cine)
     assert np.array_equal(read_drawn(path, cine, 1), masks[:, 2])
+
+
+def test_a_sop_class_that_cannot_be_read_is_refused(tmp_path, cine, drawn):
+    """pydicom reads values as they are asked for."""
+    path = write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7)
+    content = path.read_bytes()
+    at = content.index(b"\x08\0\x16\0UI")
+    path.write_bytes(content[: at + 4] + b"U\0" + content[at + 6 :])
+    with pytest.raises(InputError, match=r"drawn\.dcm: cannot be read as DICOM: NotImplementedError"):
+        read_drawn(path, cine, 7)
+
+
+def test_a_segment_number_that_is_none_is_refused(tmp_path, cine, drawn):
+    path = write_by_highdicom(tmp_path / "drawn.dcm", cine, drawn, 7)
+    dataset = pydicom.dcmread(path)
+    dataset.SegmentSequence[0].SegmentNumber = [1, 2]
+    dataset.save_as(path)
+    with pytest.raises(InputError, match=r"drawn\.dcm: cannot be read as DICOM: TypeError"):
+        read_drawn(path, cine, 7)

@@ -80,12 +80,15 @@ def test_lumen_without_wall_makes_no_epicardium():
     assert masks["lumen"][0, 1].any()
 
 
-def test_names_that_say_which_structure_they_are_need_no_labels():
+def test_names_that_say_which_structure_they_are_need_no_labels(caplog):
     masks = {1: ACDC == 1, 2: ACDC == 2, 3: ACDC == 3}
     names = {1: "Right ventricle lumen", 2: "LV myocardium", 3: "lv_endo"}
     found = from_segments(masks, None, "a.dcm", names)
     assert list(found) == ["lumen", "epicardium", "rv"]
     np.testing.assert_array_equal(found["lumen"], ACDC == 3)
+    assert not caplog.text
+    assert list(from_segments(masks, None, "a.dcm", {**names, 2: "isocentre"})) == ["lumen", "rv"]
+    assert "by their names: 1 (Right ventricle lumen), 3 (lv_endo); passed over: 2 (isocentre)" in caplog.text
     assert list(from_segments({1: ACDC == 1}, None, "a.dcm", names, lumen_needed=False)) == ["rv"]
     with pytest.raises(InputError, match="which is the lumen"):
         from_segments(masks, None, "a.dcm", {**names, 2: "LV endo"})
