@@ -142,12 +142,44 @@ def propagate(
         str | None,
         typer.Option("--labels", help="Of a mask with several values, which is which: lumen=3,rv=1; or acdc, mnms."),
     ] = None,
+    ed: Annotated[
+        int | None, typer.Option("--ed", min=0, help="End-diastolic frame; by default that of the largest volume.")
+    ] = None,
+    es: Annotated[
+        int | None, typer.Option("--es", min=0, help="End-systolic frame; by default that of the smallest volume.")
+    ] = None,
+    left_out_ed: Annotated[
+        list[int] | None, typer.Option("--left_out_ed", help="Slice that is no part of the ventricle at end-diastole.")
+    ] = None,
+    left_out_es: Annotated[
+        list[int] | None, typer.Option("--left_out_es", help="The same at end-systole; each can be given repeatedly.")
+    ] = None,
+    heart_rate: Annotated[
+        float | None, typer.Option("--heart_rate", min=20, max=250, help="Beats a minute; by default the file's.")
+    ] = None,
+    height_cm: Annotated[
+        float | None, typer.Option("--height_cm", min=30, max=250, help="Of the patient; by default the file's.")
+    ] = None,
+    weight_kg: Annotated[
+        float | None, typer.Option("--weight_kg", min=1, max=400, help="Of the patient; by default the file's.")
+    ] = None,
+    insertions: Annotated[
+        str | None,
+        typer.Option(
+            "--insertions",
+            help="Of the right ventricle on the left one, the anterior and the inferior: x,y,x,y in pixels. By default "
+            "where the drawn right ventricle touches it.",
+        ),
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Write a report on two pages too, HTML.")] = False,
+    patient_name: Annotated[bool, typer.Option("--patient_name", help="With the patient's name on it.")] = False,
     output_dir: OutputDir = Path(),
     formats: Annotated[
         str | None,
         typer.Option(
             "--formats",
-            help=f"Separated by commas: {', '.join(FOLLOWED)}. By default all that the cine can have, except slicer.",
+            help=f"Separated by commas: {', '.join(FOLLOWED)}. By default all that the cine can have, except slicer "
+            "and report.",
         ),
     ] = None,
     weights: Weights = None,
@@ -162,7 +194,7 @@ def propagate(
     """
     from dirnet.files.aside import check_results
     from dirnet.files.formats import followed_files, followed_formats
-    from dirnet.models import weights_file
+    from dirnet.models import SHIPPED_WEIGHTS, weights_file
     from transforms.paths import check_file, stem
     from transforms.structures import drawing_file
 
@@ -170,29 +202,43 @@ def propagate(
         raise FileNotFoundError(f"cine '{cine}' does not exist; expected a folder of DICOM files or a NIfTI file")
     for mask in masks:
         check_file(drawing_file(mask)[1])
+    points = _insertions(insertions)
     weights_file(weights)
     asked = None if formats is None else _listed(formats)
-    followed_formats(asked, dicom=True)
+    report = report or "report" in followed_formats(asked, dicom=True)
+    if patient_name and not report:
+        raise InputError("--patient_name is of the report: add --report")
 
     from transforms.cine_files import read_cine_stack
     from transforms.drawings import read_keyframes
+    from transforms.study_info import read_study_info
 
     stack = read_cine_stack(cine, series)
     drawn = read_keyframes(masks, stack, frames or (), labels)
     name = cine.resolve().name if cine.is_dir() else stem(cine)
-    check_results(output_dir, followed_files(name, followed_formats(asked, bool(stack.files))).values(), force)
+    chosen = [*followed_formats(asked, bool(stack.files)), *(["report"] if report else [])]
+    check_results(output_dir, followed_files(name, chosen).values(), force)
+    study = read_study_info(stack).given(heart_rate, height_cm, weight_kg)
 
     from dirnet.cine import follow, saving
+    from dirnet.cine.phases import Phases
     from dirnet.registrar import Registrar
     from dirnet.speed.memory import keep_freed_memory
 
+    phases = Phases(ed, es, frozenset(left_out_ed or ()), frozenset(left_out_es or ()))
     keep_freed_memory()
-    followed = follow.follow(Registrar.load(weights, refinement=refine), stack, drawn)
-    written = saving.save(followed, output_dir, name, force, asked)
+    registrar = Registrar.load(weights, refinement=refine)
+    followed = follow.follow(registrar, stack, drawn, phases=phases, study=study, insertions=points)
+    said = str(weights or SHIPPED_WEIGHTS.stem) + (f", {refine} steps of refinement" if refine else "")
+    written = saving.save(followed, output_dir, name, force, chosen, weights=said, patient_name=patient_name)
     numbers = followed.numbers
     warnings = numbers.pop("warnings")
     for number, value in numbers.items():
-        typer.echo(f"{number.replace('_', ' ')}: {_said(value)}")
+        if value is not None:
+            typer.echo(f"{number.replace('_', ' ')}: {_said(value)}")
+    unknown = [number.replace("_", " ") for number, value in numbers.items() if value is None]
+    if unknown:
+        typer.echo(f"unknown: {', '.join(unknown)}")
     for path in written:
         typer.echo(f"written: {path}")
     for warning in warnings:  # last, where they are read
@@ -201,8 +247,19 @@ def propagate(
 
 def _said(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return "unknown" if value is None else str(value)
+        return ", ".join("unknown" if part is None else str(part) for part in value) or "none"
+    return str(value)
+
+
+def _insertions(text: str | None) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """The two points that --insertions says."""
+    if text is None:
+        return None
+    try:
+        ax, ay, ix, iy = map(float, text.split(","))
+    except ValueError as error:
+        raise InputError(f"--insertions: expected x,y,x,y, four numbers in pixels, got {text}") from error
+    return (ax, ay), (ix, iy)
 
 
 @app.command(name="list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydicom import Dataset
@@ -44,6 +44,15 @@ class StudyInfo:
     description: str | None = None
     patient_id: str | None = None
     patient_name: str | None = None
+
+    def given(
+        self, heart_rate: float | None = None, height_cm: float | None = None, weight_kg: float | None = None
+    ) -> StudyInfo:
+        """The same with what a reader says, where that is not None."""
+        said: dict[str, Any] = {"height_cm": height_cm, "weight_kg": weight_kg}
+        if heart_rate is not None:
+            said |= {"heart_rate": heart_rate, "heart_rate_from": "given"}
+        return replace(self, **{name: value for name, value in said.items() if value is not None})
 
 
 def read_study_info(cine: CineStack, patient_name: bool = False) -> StudyInfo:

@@ -120,6 +120,26 @@ def test_a_contour_is_followed_and_measured(data, tmp_path):
     assert len(table) == 10
 
 
+def test_a_report_with_what_the_reader_says(data, tmp_path):
+    series, drawn, _, _ = data
+    said = ["--heart_rate", 72, "--height_cm", 180, "--weight_kg", 80, "--ed", 9, "--es", 3, "--left_out_es", 0]
+    printed = run("propagate", series, drawn, *said, "--report", "--formats", "table", "-o", tmp_path).output
+    parts = ("cycle.csv", "numbers.json", "report.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{series.name}_{part}" for part in parts]
+    numbers = json.loads((tmp_path / f"{series.name}_numbers.json").read_text())
+    assert numbers["cardiac_output_l_per_min"] == pytest.approx(0.072 * numbers["stroke_volume_ml"], abs=0.006)
+    assert (numbers["heart_rate_from"], numbers["body_surface_area_m2"]) == ("given", 2.0)
+    assert (numbers["end_diastolic_frame"], numbers["end_systolic_frame"]) == (9, 3)
+    assert numbers["slices_left_out_at_end_systole"] == [0]
+    unknown = next(line for line in printed.splitlines() if line.startswith("unknown: "))
+    assert "myocardial mass g" in unknown
+    page = (tmp_path / f"{series.name}_report.html").read_text(encoding="utf-8")
+    assert "weights contours" in page
+    assert "Phantom" not in page
+    run("propagate", series, drawn, "--report", "--patient_name", "-o", tmp_path / "named")
+    assert "Phantom SCD0000101" in (tmp_path / "named" / f"{series.name}_report.html").read_text(encoding="utf-8")
+
+
 def test_files_without_the_mark_of_their_format(data, tmp_path):
     series, drawn, _, ed = data
     bare = tmp_path / series.name
@@ -175,7 +195,8 @@ def test_masks_in_the_layout_of_a_nifti_cine(data, tmp_path):
     mask = sitk.GetImageFromArray(data[2][1, data[3]].astype(np.uint8))
     sitk.WriteImage(mask, tmp_path / "mask.png")
     result = run("propagate", tmp_path / "cine.nii.gz", tmp_path / "mask.png", "--frame", data[3], "-o", tmp_path)
-    assert "ejection fraction percent: unknown" in result.output  # no distance between slices
+    unknown = next(line for line in result.output.splitlines() if line.startswith("unknown: "))
+    assert "ejection fraction percent" in unknown  # no distance between slices
     assert not list(tmp_path.glob("*.dcm"))
     masks = sitk.ReadImage(str(tmp_path / "cine_masks.nii.gz"))
     assert (masks.GetSize(), masks.GetSpacing()) == (cine.GetSize(), pytest.approx(cine.GetSpacing()))
@@ -224,6 +245,9 @@ def test_a_failure_midway_leaves_no_mixed_results(data, tmp_path, monkeypatch):
         (["propagate", "nowhere", "{mask}", "--frame", "0"], "cine 'nowhere' does not exist"),
         (["propagate", "{series}", "{mask}", "--frame", "10"], "frame must be 0 to 9, got 10"),
         (["propagate", "{series}", "nowhere.nii.gz", "--frame", "0"], "file 'nowhere.nii.gz' does not exist"),
+        (["propagate", "{series}", "{mask}", "--ed", "3", "--es", "3"], "ED and ES are both frame 3"),
+        (["propagate", "{series}", "{mask}", "--insertions", "3,4"], "--insertions: expected x,y,x,y, four numbers"),
+        (["propagate", "{series}", "{mask}", "--patient_name"], "--patient_name is of the report: add --report"),
         (["info", "--weights", "nowhere.pt"], "checkpoint 'nowhere.pt' does not exist"),
     ],
 )
@@ -312,7 +336,8 @@ def test_propagate_writes_the_formats_that_are_asked_for(data, tmp_path):
     expected = [f"{series.name}_{part}" for part in ("cycle.csv", "ed.seg.nrrd", "es.seg.nrrd", "numbers.json")]
     assert sorted(path.name for path in tmp_path.iterdir()) == expected
     failed = run("propagate", series, drawn, "--formats", "table,mha", fails=True)
-    assert "formats must be some of masks, seg, rtstruct, slicer, table, pictures; got 'mha'" in str(failed.exception)
+    known = "masks, seg, rtstruct, slicer, table, pictures, report"
+    assert f"formats must be some of {known}; got 'mha'" in str(failed.exception)
     cine = sitk.GetImageFromArray(read_cine_stack(series).images.transpose(1, 0, 2, 3), isVector=False)
     cine.SetSpacing((1.4, 1.4, 8, 0.04))
     sitk.WriteImage(cine, tmp_path / "cine.nii.gz")

@@ -47,3 +47,8 @@ def test_unknown_is_none_and_never_zero(tmp_path):
     found = read_study_info(stack(tmp_path, step=0.1, **odd))
     assert found == StudyInfo(date="2012")
     assert read_study_info(CineStack(np.zeros((1, 2, 4, 4)), [], (1, 1), None)) == StudyInfo()
+
+
+def test_what_a_reader_says_comes_first(tmp_path):
+    found = read_study_info(stack(tmp_path, HeartRate=61, **PATIENT)).given(heart_rate=70, weight_kg=80)
+    assert (found.heart_rate, found.heart_rate_from, found.height_cm, found.weight_kg) == (70, "given", 180, 80)

@@ -90,6 +90,11 @@ class Anatomy:
         radius = np.maximum(np.hypot(*points), 1e-6)
         return radius - self.outline(structure, points / radius)
 
+    def in_right(self, points: np.ndarray) -> np.ndarray:
+        """Whether points (2, ...) at ED lie in the right ventricle's ellipse, part of which the left one covers."""
+        row, column = turn(points.reshape(2, -1), self.tilt).astype(np.float32)
+        return (self.right.outside(np.stack([row, column, np.ones_like(row)])) < 0).reshape(points.shape[1:])
+
     def signal(self, points: np.ndarray) -> np.ndarray:
         """Signal at points (2, ...) at ED, roughly as a scanner scales it: blood 350, myocardium 95."""
         shape = points.shape[1:]

@@ -76,6 +76,11 @@ class Phantom:
         """Mask (H, W) of the pixels whose centre lies in the LV, lumen and wall."""
         return self._anatomies[slice].outside("epicardium", self._material(slice, phase)) < 0
 
+    def rv(self, slice: int, phase: int) -> np.ndarray:
+        """Mask (H, W) of the pixels whose centre lies in the right ventricle's lumen."""
+        material, anatomy = self._material(slice, phase), self._anatomies[slice]
+        return anatomy.in_right(material) & (anatomy.outside("epicardium", material) >= 0)
+
     def displacement(self, slice: int, moving_phase: int, fixed_phase: int) -> np.ndarray:
         """True DDF (2, H, W) float32, pixels, (row, column): fixed(x) = moving(x + ddf(x))."""
         if moving_phase == fixed_phase:

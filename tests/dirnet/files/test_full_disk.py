@@ -59,7 +59,7 @@ def test_an_image_without_a_place_is_whole_or_not_there(name, tmp_path):
 
 
 def test_a_followed_cine_is_whole_or_not_there(followed, tmp_path):
-    check_full_disk(lambda folder: save(followed, folder, "f", formats=list(FOLLOWED)), tmp_path, 11)
+    check_full_disk(lambda folder: save(followed, folder, "f", formats=list(FOLLOWED)), tmp_path, 12)
 
 
 IMAGE = sitk.GetImageFromArray(np.random.default_rng(0).random((40, 50)).astype(np.float32))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from matplotlib.figure import Figure
 
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
@@ -24,7 +24,9 @@ from ..files.pictures import save_picture
 from ..files.segments import write_segments
 from ..files.tables import write_csv
 from . import cine_table, curve_figure, save_animation
+from .curves import volume_figure
 from .follow import Followed
+from .report import write_report
 
 __all__ = ["LABELS", "WRITERS", "save", "write_masks"]
 
@@ -36,7 +38,14 @@ LABELLED = {"lumen": "lumen", "myocardium": "epicardium", "rv": "rv"}  # of whic
 
 
 def save(
-    followed: Followed, folder: Path, name: str, overwrite: bool = False, formats: Sequence[str] | None = None
+    followed: Followed,
+    folder: Path,
+    name: str,
+    overwrite: bool = False,
+    formats: Sequence[str] | None = None,
+    *,
+    weights: str = "unknown",
+    patient_name: bool = False,
 ) -> list[Path]:
     """Write a followed cine as ``<name>_…`` in some formats: all files or none.
 
@@ -47,13 +56,16 @@ def save(
     slicer   ``_ed.seg.nrrd`` and ``_es.seg.nrrd``, end-diastole and end-systole as 3D Slicer's segmentations
     table    ``_cycle.csv`` and ``_numbers.json``
     pictures ``_cycle.png``, ``_strain.png`` and ``_cine.gif``, three slices as animation
+    report   ``_report.html``, two pages to be read and printed
     ======== ==========================================================================================================
 
     Args:
         followed: by :func:`dirnet.cine.follow.follow`.
         folder, name: where, and how the files' names begin.
         overwrite: whether files that exist are replaced.
-        formats: all that the cine can have, except ``slicer``, by default.
+        formats: all that the cine can have, except ``slicer`` and ``report``, by default.
+        weights: which are named in the report.
+        patient_name: whether the patient is named in the report.
 
     Raises:
         InputError: when there is no such format, or the cine cannot have it.
@@ -63,10 +75,11 @@ def save(
     if "slicer" in chosen:
         _check_even(followed.cine)
     names = followed_files(name, chosen)
+    writers = WRITERS | {"report": partial(_report, weights=weights, patient_name=patient_name)}
     with write_set_aside(folder, names.values(), overwrite) as aside:
         paths = {result: aside / file for result, file in names.items()}
         for form in sorted(chosen, key=lambda form: form not in OF_DICOM):  # first those that can be refused
-            WRITERS[form](followed, paths)
+            writers[form](followed, paths)
     return [folder / file for file in names.values()]
 
 
@@ -116,7 +129,7 @@ def _table(followed: Followed, paths: Paths) -> None:
 
 def _pictures(followed: Followed, paths: Paths) -> None:
     cine, function, slices = followed.cine, followed.function, list(followed.slices)
-    save_picture(_curves(followed), paths["cycle.png"])
+    save_picture(volume_figure(followed), paths["cycle.png"])
     strain = {"circumferential": followed.circumferential}
     save_picture(curve_figure(strain, "strain", "%", function.ed, function.es, cine.times), paths["strain.png"])
     shown = list(dict.fromkeys([slices[0], slices[len(slices) // 2], slices[-1]]))  # the errors are at base and apex
@@ -128,6 +141,11 @@ def _pictures(followed: Followed, paths: Paths) -> None:
     save_animation(paths["cine.gif"], images, masks, drawn_on, frame_ms, titles)
 
 
+def _report(followed: Followed, paths: Paths, weights: str = "unknown", patient_name: bool = False) -> None:
+    path = paths["report.html"]
+    write_report(followed, path, path.name.removesuffix("_report.html"), weights, patient_name)
+
+
 WRITERS: dict[str, Callable[[Followed, Paths], None]] = {
     "masks": _masks,
     "seg": _segmentation,
@@ -135,6 +153,7 @@ WRITERS: dict[str, Callable[[Followed, Paths], None]] = {
     "slicer": _slicer,
     "table": _table,
     "pictures": _pictures,
+    "report": _report,
 }
 
 
@@ -146,18 +165,6 @@ def _drawn_frames(followed: Followed) -> dict[str, np.ndarray]:
         for number, frames in slices.items():
             found[structure][number, frames] = True
     return found
-
-
-def _curves(followed: Followed) -> Figure:
-    function, times = followed.function, followed.cine.times
-    if followed.volumes:
-        names = {"lumen": "LV", "epicardium": "LV with wall", "rv": "RV"}
-        curves = {f"{names[name]} volume": curve.ml for name, curve in followed.volumes.items()}
-        quantity = next(iter(curves)) if len(curves) == 1 else "volume"
-        return curve_figure(curves, quantity, "ml", function.ed, function.es, times)
-    name, areas = next(iter(followed.areas.items()))
-    curves = {f"slice {number}": areas[number] / 100 for number in followed.slices if np.isfinite(areas[number]).any()}
-    return curve_figure(curves, f"{name} area", "cm²", function.ed, function.es, times)
 
 
 def write_masks(path: str | Path, masks: np.ndarray | Mapping[str, np.ndarray], cine: CineStack) -> None:

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 
-__all__ = ["LEVELS", "NAMES", "Reference", "given_reference", "levels_of", "rv_reference", "segments_at"]
+__all__ = ["LEVELS", "NAMES", "Reference", "from_base", "given_reference", "levels_of", "rv_reference", "segments_at"]
 
 LEVELS = ("basal", "mid", "apical")
 RING = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")
@@ -37,6 +37,21 @@ Reference = tuple[float, float]
 (rows), and which way the septum lies: 1 towards greater angles, -1 towards lesser."""
 
 
+def from_base(areas: ArrayLike, positions: ArrayLike) -> np.ndarray | None:
+    """Numbers of the slices that have an area, from base to apex; None where these can't be told apart.
+
+    Arguments as of :func:`levels_of`.
+    """
+    area, along = np.asarray(areas, float), np.asarray(positions, float)
+    there = np.flatnonzero(np.isfinite(area) & (area > 0))
+    if len(there) < FEWEST_SLICES or np.std(area[there]) == 0:
+        return None
+    trend = np.corrcoef(along[there], area[there])[0, 1]
+    if not abs(trend) >= LEAST_TREND:
+        return None
+    return there[np.argsort(along[there] if trend < 0 else -along[there])]
+
+
 def levels_of(areas: ArrayLike, positions: ArrayLike) -> np.ndarray | None:
     """Of each slice 0 (basal), 1 (mid) or 2 (apical), by thirds of the length from the first to the last slice that has
     an area: (S,) int, -1 of slices without. None where base and apex can't be told apart.
@@ -47,18 +62,13 @@ def levels_of(areas: ArrayLike, positions: ArrayLike) -> np.ndarray | None:
         areas: (S,) of the left ventricle at end-diastole, best within the epicardium; nan where there is none.
         positions: (S,) of the slices along their normal in mm.
     """
-    area, along = np.asarray(areas, float), np.asarray(positions, float)
-    there = np.flatnonzero(np.isfinite(area) & (area > 0))
-    if len(there) < FEWEST_SLICES:
+    along, order = np.asarray(positions, float), from_base(areas, positions)
+    if order is None:
         return None
-    if np.std(area[there]) == 0 or abs(np.corrcoef(along[there], area[there])[0, 1]) < LEAST_TREND:
-        return None
-    base_first = np.corrcoef(along[there], area[there])[0, 1] < 0
-    order = there[np.argsort(along[there] if base_first else -along[there])]
     depth = np.abs(along[order] - along[order[0]])
     gaps = np.diff(depth)
     start, end = -gaps[0] / 2, depth[-1] + gaps[-1] / 2
-    levels = np.full(len(area), -1)
+    levels = np.full(len(along), -1)
     levels[order] = np.clip((3 * (depth - start) / (end - start) + 1e-9).astype(int), 0, 2)
     return levels
 

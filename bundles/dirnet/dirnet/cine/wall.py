@@ -13,7 +13,7 @@ from ..propagation import Propagation
 from .segments import LEVELS, NAMES, Reference, given_reference, levels_of, rv_reference, segments_at
 from .thickness import centre_of, wall_thickness
 
-__all__ = ["Insertions", "Wall", "measure_wall"]
+__all__ = ["Insertions", "Wall", "measure_wall", "positions_of"]
 
 Insertions = tuple[tuple[float, float], tuple[float, float]]
 """Of the right ventricle on the left one, the anterior and the inferior one, each (x, y) in pixels."""
@@ -88,7 +88,7 @@ def measure_wall(
         return None
     there = np.isin(np.arange(len(outer)), usable)
     areas = np.where(there, outer[:, ed].sum((1, 2)), np.nan)
-    levels = levels_of(areas, _positions(cine)) if cine.distance is not None else None
+    levels = levels_of(areas, positions_of(cine)) if cine.distance is not None else None
     by_level = {name: [] if levels is None else [n for n in usable if levels[n] == k] for k, name in enumerate(LEVELS)}
     references: dict[tuple[int, int], Reference] = {}
     if levels is not None:
@@ -107,7 +107,8 @@ def _thickness(followed: Propagation, frame: int, spacing: tuple[float, float]) 
     return wall_thickness(followed.rings("lumen", frame), followed.rings("epicardium", frame), spacing, ANGLES)
 
 
-def _positions(cine: CineStack) -> np.ndarray:
+def positions_of(cine: CineStack) -> np.ndarray:
+    """Of the slices along their normal, (S,) mm; nan where their distance is unknown."""
     if cine.positions is not None:
         return cine.positions
     return np.arange(len(cine.images)) * float(cine.distance or np.nan)

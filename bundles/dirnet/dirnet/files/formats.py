@@ -22,9 +22,10 @@ FOLLOWED: dict[str, tuple[str, ...]] = {  # of a followed cine, likewise
     "slicer": ("ed.seg.nrrd", "es.seg.nrrd"),
     "table": ("cycle.csv", "numbers.json"),
     "pictures": ("cycle.png", "strain.png", "cine.gif"),
+    "report": ("report.html",),
 }
 OF_DICOM = ("seg", "rtstruct")  # need a cine of DICOM files
-IF_ASKED = ("slicer",)  # not written by default
+IF_ASKED = ("slicer", "report")  # not written by default
 
 
 def result_files(name: str, formats: Sequence[str]) -> dict[str, list[str]]:
@@ -41,7 +42,7 @@ def followed_formats(formats: Sequence[str] | None, dicom: bool) -> list[str]:
     """The formats of a followed cine that are written, in the order of :data:`FOLLOWED`.
 
     Args:
-        formats: those that are asked for; by default all that its cine can have, except Slicer's.
+        formats: those that are asked for; by default all that its cine can have, except ``slicer`` and ``report``.
         dicom: whether the cine is of DICOM files.
 
     Raises:
