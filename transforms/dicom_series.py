@@ -515,7 +515,8 @@ def _check_alike(frames: Sequence[Frame]) -> None:
     first = frames[0]
     for frame in frames:
         for name in ("ImageOrientationPatient", "PixelSpacing"):
-            if not np.allclose(frame.sure(name), first.sure(name), atol=1e-3):
+            there, here = frame.sure(name), first.sure(name)
+            if there != here and not np.allclose(there, here, atol=1e-3):  # that takes its time, of thousands of frames
                 raise InputError(
                     f"{frame.name}: {name} differs from that of {first.name}; expected parallel slices of one "
                     "pixel size"
@@ -525,11 +526,10 @@ def _check_alike(frames: Sequence[Frame]) -> None:
             raise InputError(
                 f"{frame.name}: Rows x Columns = {other}, {size} of {first.name}: its images differ in size"
             )
-        if (frame.numbers("RescaleSlope") is None) != (first.numbers("RescaleSlope") is None):
-            without, with_one = (frame, first) if frame.numbers("RescaleSlope") is None else (first, frame)
-            raise InputError(
-                f"{without.name}: lacks RescaleSlope, which {with_one.name} has: grey values of two scales"
-            )
+        for name in ("RescaleSlope", "RescaleIntercept"):
+            if (frame.numbers(name) is None) != (first.numbers(name) is None):
+                without, with_one = (frame, first) if frame.numbers(name) is None else (first, frame)
+                raise InputError(f"{without.name}: lacks {name}, which {with_one.name} has: grey values of two scales")
 
 
 def _size(frame: Frame) -> str:
