@@ -39,6 +39,13 @@ def test_the_python_of_a_page_runs(page, phantom_dir, tmp_path, monkeypatch):
         exec(compile(block, page.name, "exec"), names)
 
 
+def test_every_form_that_is_read_has_its_test():
+    named = re.findall(r"`((?:transforms|dirnet)/\S+\.py)::(test_\w+)`", (DOCS / "data.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    for file, test in named:
+        assert f"\ndef {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{file}::{test}"
+
+
 def test_the_links_of_the_pages_lead_somewhere():
     for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
