@@ -27,77 +27,21 @@ RECORD = "record.json"
 LOG = "error.log"  # the traceback of a study that failed by a bug
 INTERNAL = "internal error"  # with which such a study's reason begins
 UNFINISHED = re.compile(r"\..+\.unfinished-[0-9a-f]{8}")  # no name that a user would give
-SLICES_OF = ("lumen", "epicardium", "rv", "wall", "basal", "mid", "apical")
-VOLUMES = (
-    "end_diastolic_volume_ml",
-    "end_systolic_volume_ml",
-    "stroke_volume_ml",
-    "ejection_fraction_percent",
-)
-INDEXED = (
-    "end_diastolic_volume_index_ml_per_m2",
-    "end_systolic_volume_index_ml_per_m2",
-    "stroke_volume_index_ml_per_m2",
-)
-MEASURED = (  # of a followed heart, empty where it can't be had
-    *VOLUMES,
-    *(f"rv_{name}" for name in VOLUMES),
-    "heart_rate_per_min",
-    "cardiac_output_l_per_min",
-    "myocardial_mass_g",
-    "myocardial_mass_end_systole_g",
-    "peak_ejection_rate_ml_per_s",
-    "peak_ejection_rate_edv_per_s",
-    "peak_filling_rate_ml_per_s",
-    "peak_filling_rate_edv_per_s",
-    "wall_thickness_end_diastole_mm",
-    "wall_thickness_end_systole_mm",
-    "wall_thickening_percent",
-    "mid_wall_thickness_end_diastole_mm",
-    "body_surface_area_m2",
-    *INDEXED,
-    *(f"rv_{name}" for name in INDEXED),
-    "cardiac_index_l_per_min_per_m2",
-    "myocardial_mass_index_g_per_m2",
-)
-SEGMENTS = (  # of 16 each
-    "segment_wall_thickness_end_diastole_mm",
-    "segment_wall_thickness_end_systole_mm",
-    "segment_wall_thickening_percent",
-)
-COLUMNS = {
+COLUMNS = {  # of all tables; those of what was measured follow, see write_table
     "study": pa.string(),
     "status": pa.string(),  # done or failed
     "reason": pa.string(),  # why it failed
     "task": pa.string(),
     "cine": pa.string(),  # this and the next six: as in the table of studies, paths absolute
     "mask": pa.string(),
-    "frame": pa.int64(),
+    "frame": pa.string(),
     "series": pa.string(),
     "labels": pa.string(),
     "moving": pa.string(),
     "fixed": pa.string(),
-    "structures": pa.list_(pa.string()),
-    "drawn_on_frames": pa.list_(pa.int64()),
-    "slices": pa.int64(),
-    "slices_drawn": pa.int64(),
-    "slices_left_out_at_end_diastole": pa.list_(pa.int64()),
-    "slices_left_out_at_end_systole": pa.list_(pa.int64()),
-    "slice_distances_mm": pa.list_(pa.float64()),
-    "end_diastolic_frame": pa.int64(),
-    "end_systolic_frame": pa.int64(),
-    **dict.fromkeys(MEASURED, pa.float64()),
-    "heart_rate_from": pa.string(),
-    **{f"{name}_slices": pa.list_(pa.int64()) for name in SLICES_OF},
-    "segments_from": pa.string(),
-    **dict.fromkeys(SEGMENTS, pa.list_(pa.float64())),
-    "peak_circumferential_strain_percent": pa.float64(),
-    "lowest_estimated_dice": pa.float64(),
-    "slices_to_look_at": pa.list_(pa.int64()),
-    "warnings": pa.list_(pa.string()),  # of the followed contour, for a reader
-    "folded_percent": pa.float64(),  # of a cine: the most on any frame
     "ncc_before": pa.float64(),  # of a cine: the mean over its frames
     "ncc_after": pa.float64(),
+    "folded_percent": pa.float64(),  # of a cine: the most on any frame
     "pairs": pa.int64(),  # registrations
     "seconds_read": pa.float64(),
     "seconds_register": pa.float64(),
@@ -129,6 +73,8 @@ def _read_record(folder: Path) -> Row | None:
         return None
     if not isinstance(record, dict) or record.get("status") not in ("done", "failed"):
         return None
+    if isinstance(record.get("frame"), int):  # of a run before there could be several
+        record["frame"] = str(record["frame"])
     return {sys.intern(key): value for key, value in record.items()}  # there may be many
 
 
@@ -223,8 +169,28 @@ def publish(aside: Path, row: Mapping[str, Any]) -> Row:
 
 
 def write_table(path: Path, studies: Iterable[Study], records: Mapping[str, Row]) -> None:
-    """Write the records as Parquet, in the order of the studies; those without a record are left out."""
+    """Write the records as Parquet, in the order of the studies; those without a record are left out.
+
+    A column each: :data:`COLUMNS`, and all else that is in a record, such as the numbers of a followed cine.
+    """
     rows = [records[study.name] for study in studies if study.name in records]
-    columns = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in COLUMNS.items()}
+    names = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
+    columns = {name: _column([row.get(name) for row in rows], COLUMNS.get(name)) for name in names}
     with write_aside(path) as aside:
         pq.write_table(pa.table(columns), aside)
+
+
+def _column(values: list[Any], kind: pa.DataType | None) -> pa.Array:
+    """Of the kind, or of that which the values have: of numbers, of lists, of objects; text in JSON where they differ
+    by more than numbers do."""
+    if kind is not None:
+        return pa.array(values, kind)
+    try:
+        column = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else json.dumps(value) for value in values])
+    if pa.types.is_null(column.type):  # unknown in all studies
+        return pa.array(values, pa.float64())
+    if pa.types.is_list(column.type) and pa.types.is_null(column.type.value_type):  # empty in all
+        return pa.array(values, pa.list_(pa.string()))
+    return column

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+
 from dirnet.errors import InputError
 from transforms.paths import stem
-from transforms.structures import parse_labels
+from transforms.structures import LABELLED, parse_labels
 
 __all__ = ["INPUTS", "Study", "read_studies"]
 
@@ -20,6 +22,7 @@ __all__ = ["INPUTS", "Study", "read_studies"]
 TASKS = {"propagate": ("cine", "mask"), "register": ("moving", "fixed")}
 INPUTS = ("cine", "mask", "frame", "series", "labels", "moving", "fixed")
 PATHS = ("cine", "mask", "moving", "fixed")
+SEPARATOR = ";"  # of several masks and frames; a comma is the table's own
 
 
 @dataclass(frozen=True)
@@ -29,33 +32,51 @@ class Study:
     Attributes:
         name: its id, under which its results are written.
         task: ``"propagate"`` or ``"register"``.
-        inputs: columns of :data:`INPUTS` and what the table has there; ``frame`` an integer; it and
-            ``series`` and ``labels`` only where given.
+        inputs: columns of :data:`INPUTS` and what the table has there, of several masks or frames with
+            :data:`SEPARATOR` between them; ``frame``, ``series`` and ``labels`` only where given.
         root: folder to which paths are relative.
     """
 
     name: str
     task: str
-    inputs: Mapping[str, str | int]
+    inputs: Mapping[str, str]
     root: Path
 
     def path(self, column: str) -> Path:
-        return self.root / str(self.inputs[column])
+        return self.root / self.inputs[column]
 
     @property
-    def absolute(self) -> dict[str, str | int]:
+    def masks(self) -> list[str]:
+        """Files of what is drawn, ``STRUCTURE=FILE`` where the table says so, with whole paths."""
+        return self.absolute["mask"].split(SEPARATOR)
+
+    @property
+    def frames(self) -> list[int]:
+        """On which it was drawn; none where the table does not say it."""
+        return [int(frame) for frame in self.inputs.get("frame", "").split(SEPARATOR) if frame]
+
+    @property
+    def absolute(self) -> dict[str, str]:
         """The inputs with whole paths, which say the same wherever the table lies."""
+        return {name: self._absolute(value) if name in PATHS else value for name, value in self.inputs.items()}
+
+    def _absolute(self, value: str) -> str:
         # by their text alone: links may lead elsewhere on another machine, and to ask for many takes long
-        return {
-            name: os.path.normpath(self.path(name)) if name in PATHS else value for name, value in self.inputs.items()
-        }
+        parts = []
+        for text in value.split(SEPARATOR):
+            structure, equals, file = text.partition("=")
+            named = bool(equals) and structure in LABELLED
+            path = os.path.normpath(self.root / (file if named else text))
+            parts.append(f"{structure}={path}" if named else path)
+        return SEPARATOR.join(parts)
 
 
 def read_studies(path: str | Path) -> list[Study]:
     """Read a table of studies: CSV, Parquet, or JSON, a list of objects; one row a study.
 
-    Columns: ``cine`` and ``mask``, and ``frame``, ``series`` and ``labels`` where the files do not tell, as options of
-    ``dirnet propagate``; or ``moving`` and ``fixed``. Paths are relative to the table's folder. ``study``, a plain name
+    Columns: ``cine`` and ``mask``, and ``frame``, ``series`` and ``labels`` where the files do not tell, as arguments
+    and options of ``dirnet propagate``, several masks and frames with ``;`` between them; or ``moving`` and ``fixed``.
+    Paths are relative to the table's folder. ``study``, a plain name
     that no other row has; without that column it is made of the path. Other columns are passed over. The files
     themselves are not looked at.
 
@@ -118,6 +139,8 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):  # several masks or frames
+        return SEPARATOR.join(map(_text, value))
     if value is None or value != value:  # nan
         return ""
     if isinstance(value, float) and value.is_integer():
@@ -137,14 +160,13 @@ def _study(row: Mapping[str, str], task: str, root: Path, named: bool) -> Study:
     missing = [column for column in (*(["study"] if named else []), *TASKS[task]) if not row.get(column)]
     if missing:
         raise InputError(f"no {', no '.join(missing)}")
-    inputs: dict[str, str | int] = {column: row[column] for column in TASKS[task]}
-    if task == "propagate" and row.get("frame"):
-        if not re.fullmatch("[0-9]+", row["frame"]):
-            raise InputError(f"frame must be a number from 0, found '{row['frame']}'")
-        inputs["frame"] = int(row["frame"])
+    inputs = {column: row[column] for column in TASKS[task]}
     if task == "propagate":
+        inputs["mask"] = SEPARATOR.join(_parts(row["mask"]))
         inputs |= {column: row[column] for column in ("series", "labels") if row.get(column)}
         parse_labels(row.get("labels") or None)  # raises here, before anything starts
+        if row.get("frame"):
+            inputs["frame"] = _frames(row["frame"], len(_parts(row["mask"])))
     name = row["study"] if named else _name(*(row[column] for column in TASKS[task]), task)
     if not re.fullmatch(r"\w[\w.+-]{0,127}", name):
         raise InputError(
@@ -152,6 +174,23 @@ def _study(row: Mapping[str, str], task: str, root: Path, named: bool) -> Study:
             f"found '{name}'"
         )
     return Study(name, task, inputs, root)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(SEPARATOR) if part.strip()]
+
+
+def _frames(text: str, masks: int) -> str:
+    """
+    Raises:
+        InputError: when they are no frames, or not one for each of several masks, or one for all.
+    """
+    frames = _parts(text)
+    if not all(re.fullmatch("[0-9]+", frame) for frame in frames):
+        raise InputError(f"frame must be a number from 0, or several with '{SEPARATOR}' between them, found '{text}'")
+    if masks > 1 and len(frames) not in (1, masks):
+        raise InputError(f"expected a frame for each of the {masks} masks, or one for all; found '{text}'")
+    return SEPARATOR.join(str(int(frame)) for frame in frames)
 
 
 def _name(first: str, second: str, task: str) -> str:

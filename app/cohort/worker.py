@@ -16,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from app.wording import reworded
 from dirnet.cine.follow import follow
 from dirnet.cine.saving import save
 from dirnet.errors import InputError, cause_of
@@ -86,10 +87,8 @@ class Worker:
 
     def _propagate(self, study: Study, aside: Path, row: Row) -> None:
         def read() -> tuple[CineStack, dict[str, np.ndarray]]:
-            frame, series, labels = (study.inputs.get(name) for name in ("frame", "series", "labels"))
-            stack = read_cine_stack(study.path("cine"), None if series is None else str(series))
-            frames, labels = [] if frame is None else [int(frame)], None if labels is None else str(labels)
-            return stack, read_keyframes([study.path("mask")], stack, frames, labels)
+            stack = read_cine_stack(study.path("cine"), study.inputs.get("series"))
+            return stack, read_keyframes(study.masks, stack, study.frames, study.inputs.get("labels"))
 
         cine, drawn = _timed(row, "read", self.reading, read)
         followed = _timed(row, "register", self.registering, lambda: follow(self.registrar, cine, drawn))
@@ -128,7 +127,7 @@ def _timed(row: Row, name: str, thread: ThreadPoolExecutor, part: Callable[[], T
 def _reason(error: BaseException) -> str:
     """One line: what is wrong with the study, or that the fault is the program's."""
     cause = cause_of(error)
-    text = " ".join(str(cause).split())
+    text = reworded(" ".join(str(cause).split()), "column {}")
     if isinstance(cause, InputError | FileNotFoundError) and text:
         return text
     kind = f"{type(cause).__name__}: {text}"

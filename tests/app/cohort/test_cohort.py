@@ -110,9 +110,7 @@ def test_the_table_of_results_is_what_follow_gives(run, table):
             assert pd.isna(row["ejection_fraction_percent"])
             continue
         cine = read_cine_stack(study.path("cine"))
-        frame = study.inputs["frame"]
-        followed = follow(registrar, cine, read_keyframes([study.path("mask")], cine, [frame]))
-        assert set(followed.numbers) <= set(records.COLUMNS)
+        followed = follow(registrar, cine, read_keyframes(study.masks, cine, study.frames))
         numbers = followed.numbers
         assert row["warnings"].tolist() == numbers.pop("warnings")
         for name, value in numbers.items():
@@ -252,9 +250,47 @@ def test_series_and_labels_say_what_is_meant(tmp_path):
     assert (done["status"], done["series"], done["slices_drawn"]) == ("done", "2", 1)
     found = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "a" / "a_masks.nii.gz"))
     assert np.array_equal(found[0, 0] == LABELS["lumen"], labels[0] == 3)
-    assert "has several cines; name one by --series" in worker.do(without)["reason"]
+    assert "has several cines; name one by column series" in worker.do(without)["reason"]
     records.write_table(tmp_path / "cohort.parquet", [study], {"a": done})
     assert pd.read_parquet(tmp_path / "cohort.parquet")["labels"].tolist() == ["acdc"]
+
+
+def test_structures_of_several_files_and_frames(phantom_dir, tmp_path):
+    """Lumen at ED and ES and epicardium at ED, in a file each, beside one label image as ACDC has them."""
+    source = sorted(phantom_dir.glob("SCD_IMAGES_0*/*/*"))[0]
+    cine = read_cine_stack(source)
+    lumen, wall = np.zeros((2, *cine.images.shape), bool)
+    lumen[:, 2, 18:30, 26:38] = lumen[:, 9, 20:28, 28:36] = wall[:, 2, 14:34, 22:42] = True
+    for name, masks in (("ed", lumen[:, 2:3]), ("es", lumen[:, 9:10]), ("outer", wall[:, 2:3])):
+        write_masks(tmp_path / f"{name}.nii.gz", np.repeat(masks, 20, 1), cine)
+    image = sitk.ReadImage(tmp_path / "ed.nii.gz")
+    acdc = 2 * wall[:, 2] + lumen[:, 2] + 1 * np.roll(lumen[:, 2], -20, 2)
+    label = sitk.GetImageFromArray(acdc.astype(np.uint8))
+    label.CopyInformation(image[..., 0])
+    sitk.WriteImage(label, tmp_path / "acdc.nii.gz")
+    cine_path = os.path.relpath(source, tmp_path)
+    (tmp_path / "studies.csv").write_text(
+        "study,cine,mask,frame,labels\n"
+        f"files,{cine_path},ed.nii.gz;es.nii.gz;epicardium=outer.nii.gz,2;9;2,\n"
+        f"acdc,{cine_path},acdc.nii.gz,2,acdc\n"
+    )
+    worker = Worker(SHIPPED_WEIGHTS.read_bytes(), tmp_path / "out", 1)
+    files, acdc = map(worker.do, read_studies(tmp_path / "studies.csv"))
+    assert (files["status"], acdc["status"]) == ("done", "done"), (files, acdc)
+    assert (files["structures"], files["drawn_on_frames"]) == (["lumen", "epicardium"], [2, 9])
+    assert (acdc["structures"], acdc["drawn_on_frames"]) == (["lumen", "epicardium", "rv"], [2])
+    saved = json.loads((tmp_path / "out" / "files" / "files_masks.json").read_text())
+    assert saved["drawn"] == {"lumen": {"0": [2, 9], "1": [2, 9]}, "epicardium": {"0": [2], "1": [2]}}
+    found = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "files" / "files_masks.nii.gz"))
+    for frame in (2, 9):
+        assert np.array_equal(found[frame] == LABELS["lumen"], lumen[:, frame])
+    found = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "acdc" / "acdc_masks.nii.gz"))[2]
+    values = {
+        "lumen": lumen[:, 2],
+        "myocardium": wall[:, 2] & ~lumen[:, 2],
+        "rv": np.roll(lumen[:, 2], -20, 2) & ~wall[:, 2],
+    }
+    assert all(np.array_equal(found == LABELS[name], masks) for name, masks in values.items())
 
 
 def test_pairs_are_registered(phantom_dir, tmp_path):
@@ -432,7 +468,8 @@ def test_ctrl_c_keeps_what_is_done(table, tmp_path, monkeypatch):
         ("a.csv", "study,cine,mask\nx,a,b\nx,c,d\n", "a.csv, row 2: study 'x' is in row 1 already"),
         ("a.csv", "study,cine,mask\n../x,a,b\n", "a.csv, row 1: the id of a study names a folder"),
         ("a.csv", "study,cine,mask\nx,a,\n", "a.csv, row 1: no mask"),
-        ("a.csv", "cine,mask,frame\na,b,1.5\n", "a.csv, row 1: frame must be a number from 0, found '1.5'"),
+        ("a.csv", "cine,mask,frame\na,b,1.5\n", "a.csv, row 1: frame must be a number from 0, or several with ';'"),
+        ("a.csv", "cine,mask,frame\na,b;c;d,1;2\n", "row 1: expected a frame for each of the 3 masks, or one for all"),
         ("a.csv", "moving,fixed\na.png,b.png\na.png,c/b.png\n", "row 1 already; name each in a column 'study'"),
         ("a.csv", "cine,mask\n", "a.csv lists no study"),
         ("a.json", '{"cine": "a"}', "expected a list of objects"),
@@ -462,8 +499,38 @@ def test_tables_of_each_kind_are_the_same(tmp_path):
     (tmp_path / "a.csv").write_text("\ufeffstudy,cine,mask,frame,age\n007,c/1,m,3,60\nb,c/2,n,,61\n", encoding="utf-8")
     tables = [read_studies(tmp_path / f"a.{kind}") for kind in ("parquet", "json", "csv")]
     assert tables[0] == tables[1] == tables[2]
-    assert dict(tables[0][0].inputs) == {"cine": "c/1", "mask": "m", "frame": 3}
+    assert dict(tables[0][0].inputs) == {"cine": "c/1", "mask": "m", "frame": "3"}
     assert tables[0][1].path("cine") == Path(tmp_path).resolve() / "c/2"
+
+
+def test_several_masks_and_frames_in_tables_of_each_kind(tmp_path):
+    (tmp_path / "a.csv").write_text("study,cine,mask,frame\n1,c,m.nii.gz; epicardium=e.nii.gz ;a=b,0; 9;9\n")
+    masks = ["m.nii.gz", "epicardium=e.nii.gz", "a=b"]
+    rows = pd.DataFrame({"study": ["1"], "cine": ["c"], "mask": [masks], "frame": [[0, 9, 9]]})
+    rows.to_json(tmp_path / "a.json", orient="records")
+    rows.to_parquet(tmp_path / "a.parquet")
+    (study,), *others = [read_studies(tmp_path / f"a.{kind}") for kind in ("csv", "json", "parquet")]
+    assert others == [[study], [study]]
+    folder = tmp_path.resolve()
+    assert study.masks == [f"{folder}/m.nii.gz", f"epicardium={folder}/e.nii.gz", f"{folder}/a=b"]
+    assert study.frames == [0, 9, 9]
+
+
+def test_what_is_measured_has_a_column_each(tmp_path):
+    studies = [Study(name, "propagate", {}, tmp_path) for name in ("a", "b", "c")]
+    rows = [
+        {"mass_g": 101.5, "ed_slices": [], "segments_mm": {"1": 8, "2": None}, "unknown": None, "odd": [1]},
+        {"mass_g": None, "ed_slices": [], "segments_mm": {"1": 7.5, "2": 9.0}, "unknown": None, "odd": "none"},
+    ]
+    known = {name: {"study": name, "status": "done", **row} for name, row in zip("ab", rows, strict=True)}
+    records.write_table(tmp_path / "a.parquet", studies, known | {"c": {"study": "c", "status": "failed"}})
+    table = pd.read_parquet(tmp_path / "a.parquet").set_index("study")
+    assert table["mass_g"].tolist() == pytest.approx([101.5, np.nan, np.nan], nan_ok=True)
+    assert [None if value is None else value.tolist() for value in table["ed_slices"]] == [[], [], None]
+    assert table.loc["b", "segments_mm"] == {"1": 7.5, "2": 9.0}
+    assert table["unknown"].isna().all()
+    assert table["unknown"].dtype == float
+    assert table.loc[["a", "b"], "odd"].tolist() == ["[1]", '"none"']
 
 
 def test_ids_by_the_path(tmp_path):
