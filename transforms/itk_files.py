@@ -18,6 +18,7 @@ __all__ = ["is_itk", "read_itk"]
 
 ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 LONGEST_HEADER = 2**20  # bytes
+LONGEST_LINE = 1000
 
 
 def is_itk(path: str | Path) -> bool:
@@ -40,6 +41,7 @@ def read_itk(path: str | Path) -> sitk.Image:
     reader.SetFileName(str(path))
     try:
         _check_axes(header)
+        _check_lines(header)
         reader.ReadImageInformation()
         _check_data(path, header, _claimed(reader))
         image = reader.Execute()
@@ -58,6 +60,18 @@ def _check_axes(header: bytes) -> None:
     if found is None or found[1] not in (b"2", b"3", b"4"):
         said = "none" if found is None else repr(found[1][:20].decode(errors="replace"))
         raise InputError(f"damaged: expected a header that says 2, 3 or 4 axes, found {said}")
+
+
+def _check_lines(header: bytes) -> None:
+    """Before SimpleITK sees it: its NRRD reader ends the process on long lines that are neither text of a file's own,
+    ``key:=value``, nor a comment."""
+    if not header.startswith(b"NRRD"):
+        return
+    for line in header.partition(b"\n\n")[0].splitlines():
+        if len(line) > LONGEST_LINE and b":=" not in line and not line.startswith(b"#"):
+            raise InputError(
+                f"damaged: its header has a line of {len(line)} bytes, {line[:20].decode(errors='replace')!r}"
+            )
 
 
 def _claimed(reader: sitk.ImageFileReader) -> int:

@@ -245,3 +245,14 @@ def test_a_mask_that_ends_early_or_leads_to_infinity(tmp_path):
             read_masks(mask, cine)
     with pytest.raises(InputError, match="its sform is not finite"):
         read_masks(save(mask, (CINE[..., 0] > 500).astype(np.uint8), srow_x=[np.inf, 0, 0, 0]), cine)
+
+
+@pytest.mark.parametrize("line", ["Name:{}", 'labels: "{}"', "{}"])
+def test_a_line_on_which_itk_would_end_the_process(tmp_path, line):
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((2, 3, 4), np.uint8)), tmp_path / "a.nrrd")
+    head, _, data = (tmp_path / "a.nrrd").read_bytes().partition(b"\n\n")
+    (tmp_path / "a.nrrd").write_bytes(head + b"\n" + line.format("a" * 5000).encode() + b"\n\n" + data)
+    with pytest.raises(
+        InputError, match=r"a\.nrrd: cannot be read as NRRD: damaged: its header has a line of 50\d\d b"
+    ):
+        read_slice(tmp_path / "a.nrrd")
