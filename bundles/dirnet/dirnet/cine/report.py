@@ -245,7 +245,7 @@ def _tile(followed: Followed, number: int, frame: int, window: tuple[int, int, i
     }
     by_hand = [name for name, frames in result.drawn.items() if frame in frames]
     left_out = not any(masks[number, frame].any() for masks in followed.structures.values())
-    kind = "left out" if left_out else "drawn" if by_hand == list(result.drawn) else "in part drawn" if by_hand else ""
+    kind = "left out" if left_out else "drawn" if by_hand == list(result.drawn) else "part drawn" if by_hand else ""
     return {
         "slice": number,
         "said": kind,
