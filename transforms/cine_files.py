@@ -52,6 +52,7 @@ class CineStack:
         source: the NIfTI file's image, for its layout; None for DICOM.
         placed: whether the slices' places in the patient are known; NIfTI may lack them.
         positions: (S,) of the slices along their normal in mm, from the first; None of one slice, or where unknown.
+        view: "short axis" or "long axis" by the series' description; "" where it says neither.
     """
 
     images: np.ndarray
@@ -64,6 +65,7 @@ class CineStack:
     source: sitk.Image | None = None
     placed: bool = True
     positions: np.ndarray | None = None
+    view: str = ""
 
     @property
     def even(self) -> bool:
@@ -206,4 +208,5 @@ def read_stack(series: Series) -> CineStack:
         [[frame.path for frame in frames] for frames in series.slices],
         [] if classic else [[frame.index + 1 for frame in frames] for frames in series.slices],
         positions=np.concatenate([[0.0], np.cumsum(gaps)]) if len(gaps) else None,
+        view=series.view,
     )

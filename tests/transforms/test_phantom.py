@@ -157,7 +157,7 @@ def test_scd_layout(tmp_path):
     assert len({image.SeriesInstanceUID for image in images}) == 1
     across, down = np.reshape(images[0].ImageOrientationPatient, (2, 3)).astype(float)
     step = np.subtract(images[5].ImagePositionPatient, images[0].ImagePositionPatient).astype(float)
-    np.testing.assert_allclose(step, np.cross(across, down) * phantom.thickness, atol=1e-3)
+    np.testing.assert_allclose(step, -np.cross(across, down) * phantom.thickness, atol=1e-3)  # from base to apex
 
     contours = folder / "SCD_ManualContours/PH-02/contours-manual/IRCCI-expert"
     expected = {}

@@ -120,7 +120,7 @@ def _write_cines(folder: Path, phantom: Phantom, patient: str) -> None:
         setattr(image, keyword, value)
     for slice in range(phantom.slices):
         image.SliceLocation = location = slice * phantom.thickness
-        position = corner + location * np.cross(across, down)
+        position = corner - location * np.cross(across, down)  # from base to apex: left, forwards and down
         image.ImagePositionPatient = [f"{v:.4f}" for v in position]
         for phase, frame in enumerate(phantom.cine(slice)):
             image.InstanceNumber = number = slice * phantom.phases + phase + 1
