@@ -32,12 +32,13 @@ class UnknownCineError(LookupError):
 @dataclass(frozen=True)
 class _Entry:
     """What an id stands for: a file, a folder, or one series of several in a folder, with its number and the id of
-    that folder."""
+    that folder; and what the cines of its study share."""
 
     path: Path
     series: str = ""
     number: str = ""
     folder: str = ""
+    study: str = ""
 
 
 def _mark(text: str) -> str:
@@ -68,8 +69,9 @@ class Cines:
 
     def scan(self) -> dict[str, str]:
         """Names by id, in order, of what there is now."""
-        found = sorted(self._find(), key=lambda path: path.as_posix().lower())
-        entries = {_mark(self._relative(path)): _Entry(path) for path in found}
+        studies = dict(self._find())
+        found = sorted(studies, key=lambda path: path.as_posix().lower())
+        entries = {_mark(self._relative(path)): _Entry(path, study=studies[path]) for path in found}
         with self._lock:
             still = {key: entry for key, entry in self._entries.items() if entry.series and entry.folder in entries}
             self._entries = entries | still
@@ -182,7 +184,17 @@ class Cines:
     def _relative(self, path: Path) -> str:
         return path.name if path == self.folder else path.relative_to(self.folder).as_posix()
 
-    def _find(self) -> Iterator[Path]:
+    def study(self, key: str) -> str:
+        """What all cines of one study share, and no others: made of the Study Instance UID, of NIfTI
+        of the sub-folder.
+
+        Raises:
+            UnknownCineError: when no cine has this id.
+        """
+        return self._entry(key).study
+
+    def _find(self) -> Iterator[tuple[Path, str]]:
+        """Cines, and marks of their studies."""
         studies: dict[Path, str] = {}
         leading_out: list[Path] = []
         for here, files in self._walk(self.folder):
@@ -191,11 +203,15 @@ class Cines:
                 leading_out.append(here)
             elif (study := dicom_study(inside)) is not None:
                 studies[here] = study
-            yield from filter(_is_nifti_cine, inside)
-        yield from studies
+            niftis = [path for path in inside if _is_nifti_cine(path)]
+            # those of a sub-folder are taken for one patient's
+            yield from ((path, _mark(self._relative(path if here == self.folder else here))) for path in niftis)
+        # without a UID each folder is its own study
+        marks = {here: _mark(f"study {uid}" if uid else self._relative(here)) for here, uid in studies.items()}
+        yield from marks.items()
         for parent in study_folders(studies):
             if not any(here.is_relative_to(parent) for here in leading_out):
-                yield parent
+                yield parent, next(mark for here, mark in marks.items() if here.is_relative_to(parent))
 
     def _walk(self, folder: Path) -> Iterator[tuple[Path, list[Path]]]:
         """Folders and their files, without hidden folders and the one to leave out."""

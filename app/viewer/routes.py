@@ -18,24 +18,25 @@ from pydantic import BaseModel, Field, FiniteFloat
 
 from app.uploads import check_size, most_bytes
 from dirnet.cine.follow import Followed, follow
+from dirnet.cine.plausibility import doubtful_slices
 from dirnet.cine.saving import save
 from dirnet.errors import InputError
 from dirnet.fields.composition import invert
 from dirnet.fields.resampling import warp
 from dirnet.propagation import Propagation
 from dirnet.registrar import Registrar
-from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
 from transforms.contours import enclosed, outline
 from transforms.drawings import read_drawing
 
 from .cines import Cines
 from .results import Results
+from .shown import Shown
+from .shown import describe as as_shown
 
-__all__ = ["FIELD_STEP", "WINDOW", "Viewer", "router"]
+__all__ = ["FIELD_STEP", "Viewer", "router"]
 
 FIELD_STEP = 3  # pixels between the points of which the page is told how they moved
-WINDOW = (0.5, 99.0)  # percentiles that become black and white
 UPLOAD_BYTES = 2**31  # whatever the cine
 
 Ring = Annotated[list[tuple[FiniteFloat, FiniteFloat]], Field(min_length=3, max_length=10_000)]
@@ -134,7 +135,8 @@ router = APIRouter(prefix="/api/cines")
 
 @router.get("")
 def list_cines(viewer: Shared) -> JSONResponse:
-    return JSONResponse([{"id": key, "name": name} for key, name in viewer.cines.scan().items()])
+    found = viewer.cines.scan()
+    return JSONResponse([{"id": key, "name": name, "study": viewer.cines.study(key)} for key, name in found.items()])
 
 
 @router.get("/{cine}")
@@ -142,24 +144,20 @@ def describe(cine: str, viewer: Shared) -> JSONResponse:
     """What a cine is; of a folder with several, which there are."""
     if choices := viewer.cines.choices(cine):
         return JSONResponse({"choices": [{"id": key, "name": name} for key, name in choices.items()]})
-    stack = viewer.cines.read(cine)
-    slices, frames, height, width = stack.images.shape
-    return JSONResponse(
-        {
-            "slices": slices,
-            "frames": frames,
-            "size": [height, width],
-            "spacing": list(stack.spacing),
-            "times": None if stack.times is None else stack.times.tolist(),
-        }
-    )
+    return JSONResponse(as_shown(viewer.cines.read(cine)))
 
 
 @router.get("/{cine}/slices/{number}/frames")
 def frames(number: int, stack: Stack) -> Response:
     if not 0 <= number < len(stack.images):
         raise HTTPException(404, f"slice must be 0 to {len(stack.images) - 1}, got {number}")
-    return _bytes(scale_intensity(stack.images[number], WINDOW))
+    return _bytes(stack, stack.images[number])
+
+
+@router.get("/{cine}/small")
+def small(stack: Stack) -> Response:
+    """All slices and frames in small, of the heart's region: (S, T, h, w)."""
+    return _bytes(stack, Shown.of(stack).small)
 
 
 @router.post("/{cine}/mask", max_body_size=UPLOAD_BYTES)
@@ -187,9 +185,9 @@ def follow_drawing(cine: str, drawing: Drawing, viewer: Shared) -> JSONResponse:
 
 @router.get("/{cine}/slices/{number}/warped")
 def warped(number: int, followed: FollowedSlice) -> Response:
-    images = torch.from_numpy(scale_intensity(followed.cine.images[number], WINDOW))[:, None]
+    images = torch.from_numpy(followed.cine.images[number])[:, None]
     drawn = images[followed.slices[number].origins]
-    return _bytes(warp(drawn, torch.from_numpy(followed.slices[number].ddf)).numpy())
+    return _bytes(followed.cine, warp(drawn, torch.from_numpy(followed.slices[number].ddf)).numpy())
 
 
 @router.get("/{cine}/slices/{number}/field")
@@ -235,10 +233,15 @@ def _drawn(drawing: Drawing, cine: CineStack) -> np.ndarray:
 
 
 def _summary(followed: Followed) -> dict[str, Any]:
+    doubtful = set(doubtful_slices(followed))
     return {
         "frame": followed.numbers["drawn_on_frames"][0],
         "slices": {
-            number: {"areas": followed.areas["lumen"][number].tolist(), "contours": _contours(result)}
+            number: {
+                "areas": followed.areas["lumen"][number].tolist(),
+                "contours": _contours(result),
+                "doubtful": number in doubtful,
+            }
             for number, result in followed.slices.items()
         },
         "volume": followed.volumes["lumen"].ml.tolist() if followed.volumes else None,
@@ -255,9 +258,9 @@ def _rings(mask: np.ndarray) -> list[list[list[float]]]:
     return [ring.round(3).tolist() for ring in outline(mask)]
 
 
-def _bytes(images: np.ndarray) -> Response:
-    """Images in [0, 1] as they are shown, a byte a pixel."""
-    return Response((images * 255).round().astype(np.uint8).tobytes(), media_type="application/octet-stream")
+def _bytes(cine: CineStack, images: np.ndarray) -> Response:
+    """Images with a cine's grey values, as the numbers that stand for them: two bytes a pixel, the lower first."""
+    return Response(Shown.of(cine).scale.bytes(images), media_type="application/octet-stream")
 
 
 def _moved(ddf: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ export class Curve {
   /** times: in ms, or null to count frames; values: one a frame; marks: frames by name. */
   show(times, values, unit, marks) {
     this.clear();
-    const x = times ?? values.map((_, frame) => frame);
+    const x = times ?? values.map((_, frame) => frame + 1);
     const font = "12px system-ui";
     const lines = { stroke: INK.grid, width: 1 };
     const axis = { stroke: INK.text, grid: lines, ticks: lines, font, labelFont: font };
@@ -23,7 +23,7 @@ export class Curve {
       cursor: { x: true, y: false, drag: { x: false, y: false }, points: { size: 8 } },
       scales: { x: { time: false }, y: { range: (_, least, most) => [0, Math.max(most, 1e-6) * 1.12] } },
       axes: [
-        { ...axis, label: times ? "ms" : "frame", labelSize: 16, size: 32 },
+        { ...axis, label: times ? "ms" : "frame", labelSize: 16, size: 32, space: 36 },
         { ...axis, label: unit, labelSize: 18, size: 44 },
       ],
       series: [{}, { stroke: INK.curve, width: 2, points: { show: true, size: 5, fill: INK.curve } }],

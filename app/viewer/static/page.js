@@ -1,10 +1,11 @@
-/* What the page has around the image: the list of cines, the slices, keys, questions and the line of messages. */
+/* What the page has around the image: the list of cines, the study, keys, questions and the line of messages. */
 
 const element = (id) => document.getElementById(id);
 
 /** One line at the bottom, read out too; kind: "", "busy" or "wrong". */
 export function say(text, kind = "") {
   element("status").textContent = text;
+  element("status").title = text; // of a long one the line shows the beginning
   element("status").className = kind;
 }
 
@@ -27,26 +28,55 @@ function question(text, yes) {
   });
 }
 
-/** The cines by what tells them apart: what all their folders share is left out. */
+/** The cines by what tells them apart: what all their folders share is left out; those of one study together. */
 export function listCines(cines, choose) {
   const parts = cines.map(({ name }) => name.split("/"));
   let shared = 0;
   while (parts.every((path) => path.length > shared + 1 && path[shared] === parts[0][shared])) shared++;
-  const items = cines.map((cine, k) => {
-    const item = document.createElement("li");
-    const button = item.appendChild(document.createElement("button"));
-    const [title, ...rest] = parts[k].slice(shared);
-    button.appendChild(document.createElement("b")).textContent = title;
-    if (rest.length) button.appendChild(document.createElement("span")).textContent = rest.join("/");
-    button.title = cine.name;
-    button.dataset.cine = cine.id;
-    button.addEventListener("click", () => choose(cine.id, parts[k].slice(shared).join(" / ")));
-    return item;
-  });
-  element("cines").replaceChildren(...items);
+  const studies = Map.groupBy(cines.map((cine, k) => ({ ...cine, path: parts[k].slice(shared) })), ({ study }) => study);
+  const groups = [...studies.values()].map(listStudy);
+  element("cines").replaceChildren(...groups.map(({ item }) => item));
+  for (const { cine, button } of groups.flatMap(({ entries }) => entries)) {
+    button.addEventListener("click", () => choose(cine.id, cine.path.join(" / ")));
+  }
   element("find").addEventListener("input", ({ target }) => {
-    items.forEach((item, k) => (item.hidden = !cines[k].name.toLowerCase().includes(target.value.toLowerCase())));
+    for (const { item, entries } of groups) {
+      const hits = entries.filter(({ cine, entry }) => {
+        entry.hidden = !cine.name.toLowerCase().includes(target.value.toLowerCase());
+        return !entry.hidden;
+      });
+      item.hidden = !hits.length;
+    }
   });
+}
+
+/** A cine alone, or several of one study below its folder's name. */
+function listStudy(cines) {
+  if (cines.length === 1) {
+    const item = document.createElement("li");
+    return { item, entries: [{ cine: cines[0], entry: item, button: cineButton(item, cines[0], cines[0].path) }] };
+  }
+  let shared = 0;
+  while (cines.every(({ path }) => path.length > shared + 1 && path[shared] === cines[0].path[shared])) shared++;
+  const item = document.createElement("li");
+  item.className = "study";
+  const title = item.appendChild(document.createElement("b"));
+  title.textContent = shared ? cines[0].path.slice(0, shared).join(" / ") : "one study";
+  const list = item.appendChild(document.createElement("ul"));
+  const entries = cines.map((cine) => {
+    const entry = list.appendChild(document.createElement("li"));
+    return { cine, entry, button: cineButton(entry, cine, cine.path.slice(shared)) };
+  });
+  return { item, entries };
+}
+
+function cineButton(item, cine, [title, ...rest]) {
+  const button = item.appendChild(document.createElement("button"));
+  button.appendChild(document.createElement("b")).textContent = title;
+  if (rest.length) button.appendChild(document.createElement("span")).textContent = rest.join("/");
+  button.title = cine.name;
+  button.dataset.cine = cine.id;
+  return button;
 }
 
 /** The cines of a folder that holds several, below it. */
@@ -69,31 +99,32 @@ export function markChosen(id) {
   }
 }
 
-/** A button for each slice. */
-export function listSlices(count, choose) {
-  const buttons = Array.from({ length: count }, (_, slice) => {
-    const button = document.createElement("button");
-    button.textContent = slice;
-    button.setAttribute("aria-label", `slice ${slice}`);
-    button.addEventListener("click", () => choose(slice));
-    return button;
-  });
-  const label = document.createElement("span");
-  label.className = "note";
-  label.textContent = "Slice";
-  element("slices").replaceChildren(label, ...buttons);
+/** What is known of the patient and the examination, in the corner of the image; the name can be hidden. */
+export function showStudy({ study, view }) {
+  const { name, id, sex, age, date, heart_rate: rate, heart_rate_from: source, series } = study;
+  const years = age === null ? null : `${Math.round(age)} y`;
+  const beats = rate === null ? null : `${Math.round(rate)} / min`;
+  const lines = [
+    ["name", [...new Set([name, id])].filter(Boolean).join(" · ")],
+    ["", [sex, years, date, beats].filter(Boolean).join(" · ")],
+    ["", [series, view].filter(Boolean).join(" · ")],
+  ];
+  element("study").replaceChildren(...lines.filter(([, text]) => text).map(([kind, text]) => {
+    const line = document.createElement("div");
+    line.className = kind;
+    line.textContent = text;
+    return line;
+  }));
+  element("study").title = beats ? `heart rate by ${source}` : "";
 }
 
-export function markSlices(current, drawings) {
-  document.querySelectorAll("#slices button").forEach((button, slice) => {
-    button.setAttribute("aria-pressed", String(slice === current));
-    button.classList.toggle("has-contour", drawings.has(slice));
-    button.title = drawings.has(slice) ? "a contour is drawn here" : "";
-  });
+/** Show that something is on or off. */
+export function toggle(id, on) {
+  element(id).setAttribute("aria-pressed", String(on));
 }
 
-/** Call what a key means, unless it is typed into something that has a use for it. */
-export function onKeys(actions) {
+/** Call what a key means, alone or with Shift, unless it is typed into something that has a use for it. */
+export function onKeys(actions, shifted) {
   document.addEventListener("keydown", (event) => {
     const { target, key } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
@@ -102,7 +133,7 @@ export function onKeys(actions) {
     const moves = ["range", "radio"].includes(kind) && target.id !== "frame";
     if (["search", "text"].includes(kind) || (moves && key.startsWith("Arrow"))) return;
     if (kind === "BUTTON" && key === " ") return;
-    const action = actions[key.length === 1 ? key.toLowerCase() : key];
+    const action = (event.shiftKey && shifted[key]) || actions[key.length === 1 ? key.toLowerCase() : key];
     if (action && action() !== false) event.preventDefault();
   });
   // after a click Space should play, not press the same button again

@@ -1,5 +1,6 @@
 /* The numbers and the curve beside the image. */
 
+import { many } from "./counting.js";
 import { Curve } from "./curve.js";
 
 const element = (id) => document.getElementById(id);
@@ -10,7 +11,7 @@ const known = (value, unit, digits = 0) => (value === null ? "unknown" : `${roun
 function extent(result, drawn, slices) {
   if (!result.volume) return "No volumes: the cine does not tell the distance between slices.";
   if (drawn < slices && drawn === 1) return `Of one slice alone, of ${slices}: not the ventricle's volumes.`;
-  return `Sum of discs over ${drawn === slices ? "all" : `${drawn} of`} ${slices} slices.`;
+  return `Sum of discs over ${drawn === slices ? "all" : `${drawn} of`} ${many(slices, "slice")}.`;
 }
 
 export class Panel {
@@ -20,14 +21,14 @@ export class Panel {
     for (const choice of document.getElementsByName("curve")) choice.addEventListener("change", () => this.#plot());
   }
 
-  /** A result of a cine, or none. */
-  show(cine, result) {
+  /** A result of a cine, or none; its slices and frames are counted as the page does. */
+  show(cine, result, counting) {
     Object.assign(this, { cine, result });
     const numbers = result?.numbers;
     const ids = ["ef", "edv", "esv", "sv", "ed", "es", "strain", "folded"];
     const texts = { ...Object.fromEntries(ids.map((id) => [id, "–"])), extent: "" };
     if (numbers) {
-      const frame = (number) => (number === null ? "unknown" : `frame ${number}`);
+      const frame = (number) => (number === null ? "unknown" : `frame ${counting.frame(number)}`);
       texts.ef = known(numbers.ejection_fraction_percent, "%");
       texts.edv = known(numbers.end_diastolic_volume_ml, "ml");
       texts.esv = known(numbers.end_systolic_volume_ml, "ml");
@@ -41,7 +42,7 @@ export class Panel {
     for (const [id, text] of Object.entries(texts)) element(id).textContent = text;
     element("warnings").replaceChildren(...(numbers?.warnings ?? []).map((text) => {
       const item = document.createElement("li");
-      item.textContent = text;
+      item.textContent = counting.said(text);
       return item;
     }));
     const [volume] = document.getElementsByName("curve");

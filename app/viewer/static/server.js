@@ -28,11 +28,15 @@ export const follow = (cine, frame, contours) => post(`api/cines/${cine}/follow`
 export const save = (cine, result, overwrite) => post(`api/cines/${cine}/save`, { result, overwrite });
 
 export async function readFrames(cine, slice) {
-  return new Uint8Array(await buffer(`api/cines/${cine}/slices/${slice}/frames`));
+  return new Uint16Array(await buffer(`api/cines/${cine}/slices/${slice}/frames`));
+}
+
+export async function readSmall(cine) {
+  return new Uint16Array(await buffer(`api/cines/${cine}/small`));
 }
 
 export async function readWarped(cine, slice, result) {
-  return new Uint8Array(await buffer(`api/cines/${cine}/slices/${slice}/warped?result=${result}`));
+  return new Uint16Array(await buffer(`api/cines/${cine}/slices/${slice}/warped?result=${result}`));
 }
 
 export async function readField(cine, slice, result) {

@@ -1,22 +1,31 @@
 /* The viewer: what is shown, and what each button and key does. */
 
+import { Compare } from "./compare.js";
+import { Counting, many } from "./counting.js";
 import { Editor, ringsOf } from "./editor.js";
-import { confirmed, listChoices, listCines, listSlices, markChosen, markSlices, onKeys, say } from "./page.js";
+import { Overview } from "./overview.js";
+import { confirmed, listChoices, listCines, markChosen, onKeys, say, showStudy, toggle } from "./page.js";
 import { Panel } from "./panel.js";
 import { Player } from "./player.js";
-import { Scene } from "./scene.js";
+import { COLOURS, Scene } from "./scene.js";
 import * as server from "./server.js";
+import { Window } from "./window.js";
 
 const element = (id) => document.getElementById(id);
 const MOTIONS = ["off", "arrows", "grid"];
 const BLINK = 500; // ms
 
-const scene = new Scene(element("stage"));
+const grey = new Window(refresh);
+const windowed = (right, down) => grey.drag(right, down);
+const scene = new Scene(element("stage"), { windowed });
+const compare = new Compare(scene, { windowed, changed: refresh, activated: swapPanes });
+const overview = new Overview(goToSlice);
 const panel = new Panel((frame) => goTo(frame));
 const player = new Player(() => goTo((frame + 1) % cine.frames, true));
 const editor = new Editor(scene, { changed: drawingChanged, ended: refresh });
 
 let cine = null; // as the server describes it, with its id and name
+let counting = null; // of its slices and frames; all else here has the server's numbers
 let slice = 0, frame = 0;
 let drawings = new Map(); // by slice, all on one frame
 let drawnFrame = null;
@@ -67,23 +76,41 @@ async function open(id, name) {
     if (editor.open) editor.cancel(); // begun on the cine before, while this one was read
     player.stop();
     cine = { id, name, ...described };
+    counting = new Counting(cine);
   } catch (error) {
     if (wanted !== id) return;
     markChosen(cine?.id);
     return say(error.message, "wrong");
   }
   drawings = new Map();
-  slice = Math.floor((cine.slices - 1) / 2);
+  slice = counting.order[Math.floor((cine.slices - 1) / 2)];
   frame = 0;
   drawnFrame = null;
   forget("frames");
   dropResult();
-  scene.open(cine.size, cine.spacing);
-  listSlices(cine.slices, goToSlice);
-  element("frame").max = cine.frames - 1;
+  scene.open(cine.size, cine.spacing, cine.region);
+  compare.open(cine);
+  overview.open(cine, counting);
+  element("frame").max = cine.frames;
+  showStudy(cine);
   const [row, column] = cine.spacing.map((step) => step.toFixed(2));
-  say(`${cine.slices} slices, ${cine.frames} frames, pixels of ${row} × ${column} mm. Draw the lumen on one frame.`);
-  refresh();
+  const extent = `${many(cine.slices, "slice")}, ${many(cine.frames, "frame")}`;
+  say(`${extent}, pixels of ${row} × ${column} mm. Draw the lumen on one frame.`);
+  grey.open(cine);
+  showSmall(cine);
+}
+
+/** The row of slices, once the slice itself has come. */
+async function showSmall(asked) {
+  try {
+    await loaded.get(`frames ${slice}`);
+    const images = await server.readSmall(asked.id);
+    if (cine !== asked) return;
+    overview.take(images);
+    refresh();
+  } catch (error) {
+    if (cine === asked) say(error.message, "wrong");
+  }
 }
 
 /** Show all as it is now. */
@@ -96,29 +123,48 @@ function refresh() {
   const asWarped = Boolean(warped && warpedShown);
   const pixels = asWarped ? warped : frames;
   const count = cine.size[0] * cine.size[1];
-  if (pixels) scene.show(pixels.subarray(frame * count, (frame + 1) * count), table());
+  const at = (images, number) => images.subarray(number * count, (number + 1) * count);
+  if (pixels) scene.show(at(pixels, frame), grey.table);
 
   const drawing = frame === drawnFrame && !editor.open ? drawings.get(slice) : undefined;
-  const rings = drawing ? ringsOf(scene, drawing) : editor.open ? [] : (followed?.contours[frame] ?? []);
   const part = moved?.length / cine.frames;
   const field = moved && {
     mode: motion, step: result.field_step, moved: moved.subarray(frame * part, (frame + 1) * part),
   };
-  scene.mark(rings, drawing ? "drawn" : "followed", field);
+  scene.mark(editor.open ? [] : outlines(slice, frame), field);
+  if (compare.on && frames) {
+    compare.show(at(frames, compare.frame), grey.table, outlines(slice, compare.frame), counting, cine.times);
+  }
   editor.edit(!player.playing && !blinking && drawing ? drawing : null);
   describeShown(asWarped);
-  markSlices(slice, drawings);
+  overview.show({
+    frame, slice, table: grey.table, outlines: (number) => outlines(number, frame),
+    drawn: (number) => drawings.has(number),
+    doubtful: (number) => Boolean(result?.slices[number]?.doubtful),
+  });
   panel.at(slice, frame);
   enable();
 }
 
+/** What lies on a frame of a slice: as drawn, else as followed. */
+function outlines(number, at) {
+  const drawing = at === drawnFrame ? drawings.get(number) : undefined;
+  if (drawing) return [{ rings: ringsOf(scene, drawing), colour: COLOURS.drawn }];
+  const rings = result?.slices[number]?.contours[at];
+  return rings ? [{ rings, colour: COLOURS.followed }] : [];
+}
+
 function describeShown(asWarped) {
   const time = cine.times ? `, ${Math.round(cine.times[frame])} ms` : "";
-  element("where").textContent = `${cine.name} · slice ${slice}`;
-  element("shown").textContent = asWarped ? `frame ${result.frame} warped onto ${frame}` : `frame ${frame}`;
-  element("time").textContent = `frame ${frame} of 0 – ${cine.frames - 1}${time}`;
-  element("frame").value = frame;
-  element("frame").setAttribute("aria-valuetext", `frame ${frame}${time}`);
+  const number = counting.frame(frame), end = overview.endOf(slice);
+  element("where").textContent = `${cine.name} · slice ${counting.slice(slice)} of ${cine.slices}${end && `, ${end}`}`;
+  element("stored").textContent = `in files: slice ${slice}, frame ${frame}`;
+  const drawn = asWarped && counting.frame(result.frame);
+  element("shown").textContent = asWarped ? `frame ${drawn} warped onto ${number}` : `frame ${number}`;
+  element("grey").textContent = String(grey);
+  element("time").textContent = `frame ${number} of ${cine.frames}${time}`;
+  element("frame").value = number;
+  element("frame").setAttribute("aria-valuetext", `frame ${number} of ${cine.frames}${time}`);
   element("legend").hidden = !drawings.size;
   document.querySelector("#legend .moved").hidden = motion === "off";
   element("field-mode").textContent = motion;
@@ -128,7 +174,8 @@ function describeShown(asWarped) {
 
 function enable() {
   const may = {
-    draw: true, load: true, play: true, frame: true, fit: true,
+    draw: true, load: true, play: true, frame: true, heart: true, fit: true, windowing: true, reset: true,
+    compare: true, gallery: cine.slices > 1,
     clear: drawings.has(slice), propagate: drawings.size && !busy && !editor.open,
     blink: result, field: result, save: result && !busy,
   };
@@ -137,24 +184,56 @@ function enable() {
   element("blink").setAttribute("aria-pressed", String(blinking !== null));
 }
 
-/** Grey as shown for each grey as sent. */
-function table() {
-  const bright = Number(element("brightness").value), steep = 2 ** (Number(element("contrast").value) / 50);
-  return Uint8ClampedArray.from({ length: 256 }, (_, grey) => (grey - 128) * steep + 128 + bright);
-}
-
 function goTo(next, asPlayed = false) {
   if (!cine || editor.open || next === null) return;
   if (!asPlayed) player.stop();
+  else compare.step();
   frame = (next + cine.frames) % cine.frames;
   refresh();
 }
 
 function goToSlice(next) {
-  if (!cine || next < 0 || next >= cine.slices) return;
+  if (!cine || next === null) return;
   if (editor.open) editor.cancel();
   slice = next;
   refresh();
+  overview.reveal(slice);
+}
+
+const step = (frames) => cine && goTo(frame + frames);
+const stepSlice = (slices) => cine && goToSlice(counting.onwards(slice, slices));
+
+/** End-diastole here and end-systole beside it, or one image alone. */
+function comparePhases() {
+  if (!cine || editor.open) return;
+  player.stop();
+  if (compare.on) compare.close();
+  else {
+    const { end_diastolic_frame: ed = null, end_systolic_frame: es = null } = result?.numbers ?? {};
+    if (ed !== null) frame = ed;
+    compare.begin(es ?? overview.mostUnlike(frame));
+  }
+  toggle("compare", compare.on);
+  refresh();
+}
+
+/** The other of two images was clicked: it is the one to draw on now. */
+function swapPanes() {
+  if (!cine || editor.open) return;
+  player.stop();
+  [frame, compare.frame] = [compare.frame, frame];
+  refresh();
+}
+
+function changeMode(name) {
+  if (!cine) return;
+  toggle(name, element("stage").closest("main").classList.toggle(name));
+}
+
+function resetImage() {
+  if (!cine) return;
+  grey.reset();
+  scene.fit(cine.region);
 }
 
 function play() {
@@ -179,9 +258,8 @@ async function mayDrawHere() {
   if (!drawings.size || frame === drawnFrame) return true;
   const asked = edition;
   const number = drawings.size === 1 ? "The contour" : `The ${drawings.size} contours`;
-  if (!(await confirmed(`${number} on frame ${drawnFrame} will be removed to draw on frame ${frame}.`, "Remove"))) {
-    return false;
-  }
+  const from = counting.frame(drawnFrame), to = counting.frame(frame);
+  if (!(await confirmed(`${number} on frame ${from} will be removed to draw on frame ${to}.`, "Remove"))) return false;
   if (asked !== edition) return false; // the answer was about other contours
   drawings.clear();
   dropResult();
@@ -231,10 +309,11 @@ async function loadMask(file) {
     drawings = new Map(Object.entries(read.slices).map(([number, rings]) => [Number(number), { rings }]));
     drawnFrame = frame = read.frame; // its own, where it has one
     if (!drawings.has(slice)) slice = [...drawings.keys()][Math.floor(drawings.size / 2)];
-    const extent = `drawn on ${drawings.size} of ${cine.slices} slices, taken for frame ${read.frame}`;
+    const taken = `taken for frame ${counting.frame(read.frame)}`;
+    const extent = `drawn on ${drawings.size} of ${many(cine.slices, "slice")}, ${taken}`;
     say(`${file.name}: ${extent}. Click on a contour to correct it.`);
   } catch (error) {
-    if (cine.id === id && loading === file) say(error.message, "wrong");
+    if (cine.id === id && loading === file) say(counting.said(error.message), "wrong");
   }
   refresh();
 }
@@ -244,21 +323,33 @@ async function propagate() {
   const asked = edition, { id } = cine;
   const contours = Object.fromEntries([...drawings].map(([number, drawing]) => [number, ringsOf(scene, drawing)]));
   busy = true;
-  say(`Following the contour on ${drawings.size} ${drawings.size === 1 ? "slice" : "slices"} …`, "busy");
+  say(`Following the contour on ${many(drawings.size, "slice")} …`, "busy");
   enable();
   try {
     const followed = await server.follow(id, drawnFrame, contours);
     if (cine.id !== id) return;
     if (asked !== edition) return say("The drawing has changed: propagate it again.");
     result = followed;
-    panel.show(cine, result);
+    overview.ends(cine.base ?? baseBySize(followed));
+    panel.show(cine, result, counting);
     say(`Followed through ${cine.frames} frames. Space plays; B blinks each frame with the drawn one warped onto it.`);
   } catch (error) {
-    if (cine.id === id) say(error.message, "wrong");
+    if (cine.id === id) say(counting.said(error.message), "wrong");
   } finally {
     busy = false;
     refresh();
   }
+}
+
+/** Which end is the base where the slices' places do not tell: that of the larger lumens, if it is clear. */
+function baseBySize({ slices, numbers }) {
+  const drawn = Object.keys(slices).map(Number).sort((a, b) => a - b);
+  if (drawn.length < 3) return null;
+  const areas = drawn.map((number) => slices[number].areas[numbers.end_diastolic_frame ?? 0]);
+  const third = Math.ceil(drawn.length / 3), sum = (part) => part.reduce((total, area) => total + area, 0);
+  const first = sum(areas.slice(0, third)), last = sum(areas.slice(-third));
+  if (Math.max(first, last) < 1.15 * Math.min(first, last)) return null;
+  return first > last ? "first" : "last";
 }
 
 function blink() {
@@ -312,21 +403,31 @@ function enter() {
 }
 
 const clicks = {
-  draw, propagate, blink, play, clear: clearSlice, field: changeMotion, save, fit: () => scene.fit(),
+  draw, propagate, blink, play, clear: clearSlice, field: changeMotion, save,
+  heart: () => cine && scene.fit(cine.region), fit: () => scene.fit(), reset: resetImage, compare: comparePhases,
+  windowing: () => changeMode("windowing"), gallery: () => changeMode("gallery"),
   load: () => element("mask").click(), "help-open": () => element("help").showModal(),
 };
 for (const [id, action] of Object.entries(clicks)) element(id).addEventListener("click", () => action());
-element("frame").addEventListener("input", ({ target }) => goTo(Number(target.value)));
-for (const id of ["brightness", "contrast"]) element(id).addEventListener("input", refresh);
+element("frame").addEventListener("input", ({ target }) => goTo(Number(target.value) - 1));
+element("named").addEventListener("change", ({ target }) => {
+  document.body.classList.toggle("unnamed", !target.checked);
+});
+element("panes").addEventListener("dblclick", () => !editor.open && resetImage());
 element("mask").addEventListener("change", ({ target }) => {
   loadMask(target.files[0]);
   target.value = ""; // so that the same file can be chosen again
 });
 onKeys({
-  " ": play, ArrowLeft: () => goTo(frame - 1), ArrowRight: () => goTo(frame + 1),
-  ArrowUp: () => goToSlice(slice + 1), ArrowDown: () => goToSlice(slice - 1),
-  d: draw, p: propagate, b: blink, f: changeMotion, 0: () => scene.fit(), "?": clicks["help-open"],
+  " ": play, ArrowLeft: () => step(-1), ArrowRight: () => step(1),
+  ArrowUp: () => stepSlice(-1), ArrowDown: () => stepSlice(1),
+  d: draw, p: propagate, b: blink, f: changeMotion, "?": clicks["help-open"],
+  h: clicks.heart, 0: clicks.fit, r: resetImage, w: clicks.windowing, e: comparePhases, g: clicks.gallery,
+  n: () => element("named").click(), "+": () => scene.zoom(1), "=": () => scene.zoom(1), "-": () => scene.zoom(-1),
   Enter: enter, Escape: escape, Delete: () => editor.removeTouched(), Backspace: () => editor.removeTouched(),
+}, {
+  ArrowLeft: () => scene.shift(-1, 0), ArrowRight: () => scene.shift(1, 0),
+  ArrowUp: () => scene.shift(0, -1), ArrowDown: () => scene.shift(0, 1),
 });
 
 server.listCines().then((cines) => listCines(cines, open), (error) => say(error.message, "wrong"));

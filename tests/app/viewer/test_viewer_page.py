@@ -18,10 +18,9 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
 from app.viewer.access import Access
-from app.viewer.routes import WINDOW
 from app.viewer.server import make_app
+from app.viewer.shown import Shown
 from dirnet.cine.saving import write_masks
-from transforms.cine import scale_intensity
 from transforms.contours import outline
 
 DRAWN, FOLLOWED, MOTION = (0xF0, 0xE4, 0x42), (0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00)
@@ -56,10 +55,18 @@ class Reader:
         return self.page.locator("#status:not(.busy)").inner_text()
 
     def frame(self):
-        return int(self.page.locator("#time").inner_text().split()[1])
+        """As files count, from 0; the page counts from 1."""
+        return int(self.page.locator("#time").inner_text().split()[1]) - 1
 
     def go_to(self, frame):
-        self.page.locator("#frame").fill(str(frame))
+        self.page.locator("#frame").fill(str(frame + 1))
+
+    def slice(self):
+        """As files count."""
+        return int(self.page.locator("#slices [aria-pressed=true]").get_attribute("data-slice"))
+
+    def go_to_slice(self, number):
+        self.page.click(f"#slices [data-slice='{number}']")
 
     def _scale(self):
         """The stage, the scale of the image that fills it, and where the middle of its first pixel is."""
@@ -98,14 +105,17 @@ class Reader:
 
 @pytest.fixture
 def reader(page, address, cines):
-    """At the first phantom's first slice, on the frame of end-diastole."""
+    """At the first phantom's first stored slice, its apex, on the frame of end-diastole. All of a phantom of this size
+    is the heart's region."""
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
     page.click("#cines li:first-child button")
     reader = Reader(page, cines.lumens.shape[2:])
     page.locator("#status:has-text('2 slices, 10 frames')").wait_for()
-    assert page.locator("#slices [aria-pressed=true]").inner_text() == "0"
+    assert page.locator("#slices [aria-pressed=true]").inner_text() == "1"
+    assert reader.slice() == 1  # the base, as it is stored
+    reader.go_to_slice(0)
     reader.go_to(cines.ed)
     yield reader
     # Chromium itself notes what the server refuses
@@ -128,12 +138,12 @@ def test_a_drawn_contour_is_followed(reader, cines, dice):
     reader.go_to(ed)
     # what is drawn is what is measured: the pixels, whose area is in the panel
     area = float(page.locator("#area").inner_text().removesuffix(" cm²"))
-    assert area == pytest.approx(drawn.sum() * np.prod(cines.stack.spacing) / 100, rel=0.04)
+    assert area == pytest.approx(drawn.sum() * np.prod(cines.stack.spacing) / 100, rel=0.06)
     volume = lumens[0].sum((1, 2))
     fraction = float(page.locator("#ef").inner_text().removesuffix(" %"))
     assert fraction == pytest.approx(100 * (1 - volume.min() / volume.max()), abs=8)
     assert page.locator("#extent").inner_text().startswith("Of one slice alone, of 2")
-    assert page.locator("#ed").inner_text() == f"frame {ed}"
+    assert page.locator("#ed").inner_text() == f"frame {ed + 1}"
 
     # blink: fixed and warped frame by turns
     reader.go_to(int(volume.argmin()))
@@ -143,7 +153,8 @@ def test_a_drawn_contour_is_followed(reader, cines, dice):
     while min(len(labels), len(frames)) < 2 and time.monotonic() < end:
         frames.add(reader.see()[100:].tobytes())
         labels.add(page.locator("#shown").inner_text())
-    assert labels == {f"frame {volume.argmin()}", f"frame {ed} warped onto {volume.argmin()}"}
+    shown = volume.argmin() + 1
+    assert labels == {f"frame {shown}", f"frame {ed + 1} warped onto {shown}"}
     assert len(frames) > 1
     reader.press("b")
 
@@ -173,8 +184,9 @@ def test_a_drawn_contour_is_followed(reader, cines, dice):
 
 def test_points_are_drawn_on_their_pixels_and_corrected(reader, cines):
     page = reader.page
-    expected = 255 * scale_intensity(cines.stack.images[0], WINDOW)[cines.ed]
-    inside = (slice(12, -12), slice(12, -12))  # clear of the writing in the corners
+    wide, level = Shown.of(cines.stack).window
+    expected = 255 * np.clip((cines.stack.images[0, cines.ed] - level) / wide + 0.5, 0, 1)
+    inside = (slice(16, -12), slice(12, -12))  # clear of the writing in the corners
     assert np.abs(reader.at_pixels(reader.see())[..., 0] - expected)[inside].mean() < 3
     corners = [(40, 30), (70, 30), (70, 60), (40, 60)]
     reader.press("d")
@@ -225,9 +237,9 @@ def test_keys(reader):
     reader.press("ArrowLeft", 3)
     assert reader.frame() == 7
     reader.press("ArrowUp", 2)
-    assert page.locator("#slices [aria-pressed=true]").inner_text() == "1"
+    assert reader.slice() == 1
     reader.press("ArrowDown")
-    assert page.locator("#slices [aria-pressed=true]").inner_text() == "0"
+    assert reader.slice() == 0
     before = reader.see()
     reader.press("Space")
     frames = {reader.frame() for _ in range(8) if page.wait_for_timeout(60) is None}
@@ -257,7 +269,7 @@ def test_a_mask_is_loaded_and_errors_are_shown(reader, cines, dice, tmp_path):
     page.set_input_files("#mask", tmp_path / "lumen.nii.gz")
     assert "drawn on 2 of 2 slices" in reader.status()
     for number in (0, 1):
-        page.click(f"#slices button >> nth={number}")
+        reader.go_to_slice(number)
         assert dice(reader.enclosed(DRAWN), cines.lumens[number, ed]) > 0.97
     reader.press("p")
     assert reader.status().startswith("Followed")
@@ -311,7 +323,7 @@ def test_a_mask_is_taken_for_the_frame_it_was_asked_for(reader, mask):
     reader.go_to((asked + 4) % 10)
     page.click("#play")
     let(page, held)
-    assert reader.status().endswith(f"taken for frame {asked}. Click on a contour to correct it.")
+    assert reader.status().endswith(f"taken for frame {asked + 1}. Click on a contour to correct it.")
     assert reader.frame() == asked
     page.wait_for_timeout(200)
     assert reader.frame() == asked

@@ -19,6 +19,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -33,12 +34,11 @@ from app.viewer import cines as viewer_cines
 from app.viewer import results
 from app.viewer.access import Access
 from app.viewer.cines import Cines
-from app.viewer.routes import WINDOW
 from app.viewer.server import BUG, make_app, serve
+from app.viewer.shown import Scale, Shown
 from dirnet.cine.saving import write_masks
 from dirnet.errors import InputError
 from tests.dicom import mr_image, write_enhanced
-from transforms.cine import scale_intensity
 from transforms.contours import enclosed, outline
 from transforms.dicom_series import find_series
 
@@ -93,15 +93,56 @@ def test_cines_are_found_and_described(client, cine, cines):
     names = [item["name"] for item in client.get("/api/cines").json()]
     assert names == [f"SCD_IMAGES_01/SCD{number:05d}01/CINESAX_300" for number in (1, 2, 3)]
     slices, frames, height, width = cines.lumens.shape
-    assert client.get(cine).json() == {
+    described = client.get(cine).json()
+    expected = {
         "slices": slices,
         "frames": frames,
         "size": [height, width],
         "spacing": list(cines.stack.spacing),
         "times": cines.stack.times.tolist(),
+        "region": [0, 0, height, width],  # a phantom of this size is all heart
+        "view": "short axis",
+        "base": "last",
     }
-    sent = np.frombuffer(client.get(f"{cine}/slices/1/frames").content, np.uint8).reshape(frames, height, width)
-    assert np.array_equal(sent, np.round(255 * scale_intensity(cines.stack.images[1], WINDOW)))
+    assert {key: described[key] for key in expected} == expected
+    assert described["study"]["name"] == "Phantom SCD0000101"
+    assert described["study"]["heart_rate"] == pytest.approx(60000 / 700, abs=0.1)
+    sent = np.frombuffer(client.get(f"{cine}/slices/1/frames").content, "<u2").reshape(frames, height, width)
+    low, step = described["scale"].values()
+    assert np.array_equal(low + step * sent, cines.stack.images[1])
+
+
+def test_small_pictures_are_means_of_the_region(cines, registrar, tmp_path):
+    images = np.random.default_rng(0).random((2, 4, 300, 290), np.float32)
+    sitk.WriteImage(
+        sitk.JoinSeries([sitk.GetImageFromArray(frame) for frame in images.swapaxes(0, 1)]), tmp_path / "a.nii"
+    )
+    client = client_of(tmp_path, registrar, tmp_path / "out")
+    address = f"/api/cines/{client.get('/api/cines').json()[0]['id']}"
+    described = client.get(address).json()
+    top, left, height, width = described["region"]
+    assert (height, width) == (160, 160)
+    factor, size = described["small"].values()
+    assert (factor, size) == (2, [80, 80])
+    part = images[..., top : top + 160, left : left + 160].reshape(2, 4, 80, 2, 80, 2).mean((3, 5))
+    low, step = described["scale"].values()
+    sent = low + step * np.frombuffer(client.get(f"{address}/small").content, "<u2").reshape(2, 4, 80, 80)
+    assert np.abs(sent - part).max() < step
+    wide, level = described["window"].values()
+    assert (level - wide / 2, level + wide / 2) == pytest.approx((0.01, 0.99), abs=0.01)
+
+
+def test_numbers_stand_for_grey_values():
+    rng = np.random.default_rng(0)
+    whole = rng.integers(-1000, 3000, (3, 4)).astype(np.float32)
+    scale = Scale.of(whole)
+    assert np.array_equal(scale.low + np.frombuffer(scale.bytes(whole), "<u2").reshape(3, 4), whole)
+    real = rng.random((3, 4)).astype(np.float32) * 1e-3
+    scale = Scale.of(real)
+    sent = np.frombuffer(scale.bytes(real), "<u2").reshape(3, 4)
+    assert np.allclose(scale.low + scale.step * sent, real, atol=1e-7)
+    assert set(Scale.of(np.full((3, 4), 7.5)).bytes(np.full((3, 4), 7.5))) == {0}
+    assert Shown(SimpleNamespace(images=np.full((1, 2, 3, 4), 7.0), spacing=(1, 1))).window == (1, 7)
 
 
 def test_nifti_cines_and_what_cannot_be_read(cines, registrar, tmp_path):
@@ -225,8 +266,9 @@ def test_warped_frames_and_motion(client, cine, cines, registrar):
     es = int(lumen.sum((1, 2)).argmin())
     answer = client.post(f"{cine}/follow", json=drawing_of(cines.lumens[:, ed], ed)).json()
     query = {"result": answer["result"]}
-    warped = np.frombuffer(client.get(f"{cine}/slices/1/warped", params=query).content, np.uint8).reshape(images.shape)
-    shown = np.round(255 * scale_intensity(images, WINDOW))
+    warped = np.frombuffer(client.get(f"{cine}/slices/1/warped", params=query).content, "<u2").reshape(images.shape)
+    scale = Shown.of(cines.stack).scale
+    shown = (images - scale.low) / scale.step
     assert np.array_equal(warped[ed], shown[ed])
     before, after = (np.abs(shown[es] - other)[lumen[ed]].mean() for other in (shown[ed], warped[es]))
     assert after < 0.5 * before
