@@ -1,15 +1,22 @@
-"""A folder of cines whose motion is known."""
+"""A folder of cines whose motion is known, and a reader at the page."""
 
 from __future__ import annotations
 
+import re
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import uvicorn
 
+from app.viewer.access import Access
+from app.viewer.server import make_app
 from dirnet.registrar import Registrar
+from tests.app.viewer.reading import Reader
 from transforms.cine_files import read_cine_stack
 from transforms.phantom import Phantom, write_scd
 
@@ -37,3 +44,37 @@ def registrar() -> Registrar:
 @pytest.fixture(scope="session")
 def dice() -> Callable[[np.ndarray, np.ndarray], float]:
     return lambda a, b: 2 * np.sum(a & b) / (np.sum(a) + np.sum(b))
+
+
+@pytest.fixture(scope="module")
+def address(cines, registrar, tmp_path_factory):
+    """Of a server on a free port, with its token."""
+    access = Access()
+    app = make_app(cines.folder, registrar, tmp_path_factory.mktemp("results"), access)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/?token={access.token}"
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def reader(page, address, cines):
+    """At the first phantom's first stored slice, its apex, on the frame of end-diastole. All of a phantom of this size
+    is the heart's region."""
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.click("#cines li:first-child button")
+    reader = Reader(page, cines.lumens.shape[2:])
+    page.locator("#status:has-text('2 slices, 10 frames')").wait_for()
+    assert page.locator("#slices [aria-pressed=true]").inner_text() == "1"
+    assert reader.slice() == 1  # the base, as it is stored
+    reader.go_to_slice(0)
+    reader.go_to(cines.ed)
+    yield reader
+    # Chromium itself notes what the server refuses
+    assert [text for text in page.messages if not re.search("status of (403|409|422)", text)] == []
+    assert all(url.startswith((address.split("?")[0], "data:")) for url in asked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 import socket
@@ -14,113 +13,12 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 import uvicorn
-from PIL import Image
-from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
 from app.viewer.access import Access
 from app.viewer.server import make_app
 from app.viewer.shown import Shown
 from dirnet.cine.saving import write_masks
-from transforms.contours import outline
-
-DRAWN, FOLLOWED, MOTION = (0xF0, 0xE4, 0x42), (0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00)
-
-
-@pytest.fixture(scope="module")
-def address(cines, registrar, tmp_path_factory):
-    """Of a server on a free port, with its token."""
-    access = Access()
-    app = make_app(cines.folder, registrar, tmp_path_factory.mktemp("results"), access)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/?token={access.token}"
-        server.should_exit = True
-        thread.join(10)
-
-
-class Reader:
-    """Who looks at a page and has a mouse and a keyboard."""
-
-    def __init__(self, page, size):
-        self.page, self.size = page, size
-
-    def press(self, key, times=1):
-        for _ in range(times):
-            self.page.keyboard.press(key)
-
-    def status(self):
-        """The line at the bottom, once nothing is going on."""
-        return self.page.locator("#status:not(.busy)").inner_text()
-
-    def frame(self):
-        """As files count, from 0; the page counts from 1."""
-        return int(self.page.locator("#time").inner_text().split()[1]) - 1
-
-    def go_to(self, frame):
-        self.page.locator("#frame").fill(str(frame + 1))
-
-    def slice(self):
-        """As files count."""
-        return int(self.page.locator("#slices [aria-pressed=true]").get_attribute("data-slice"))
-
-    def go_to_slice(self, number):
-        self.page.click(f"#slices [data-slice='{number}']")
-
-    def _scale(self):
-        """The stage, the scale of the image that fills it, and where the middle of its first pixel is."""
-        box = self.page.locator("#stage").bounding_box()
-        scale = min(box["width"] / self.size[1], box["height"] / self.size[0])
-        height, width = self.size
-        return box, scale, (box["width"] / 2 - (width - 1) / 2 * scale, box["height"] / 2 - (height - 1) / 2 * scale)
-
-    def click(self, x, y, **options):
-        """On a place of the image, in its pixels."""
-        box, scale, (left, top) = self._scale()
-        self.page.mouse.click(box["x"] + left + x * scale, box["y"] + top + y * scale, **options)
-
-    def draw(self, mask, points=14):
-        ring = outline(mask)[0]
-        for x, y in ring[np.linspace(0, len(ring), points, endpoint=False).astype(int)]:
-            self.click(x, y)
-
-    def see(self):
-        """What is on the stage, RGB."""
-        self.page.wait_for_timeout(120)  # for the next frame of the screen
-        return np.asarray(Image.open(io.BytesIO(self.page.locator("#stage").screenshot())).convert("RGB")).astype(int)
-
-    def at_pixels(self, seen):
-        """What was seen in the middle of each pixel of the image."""
-        _, scale, (left, top) = self._scale()
-        row, column = np.indices(self.size)
-        return seen[np.round(top + row * scale - 0.5).astype(int), np.round(left + column * scale - 0.5).astype(int)]
-
-    def enclosed(self, colour):
-        """Pixels of the image inside the line of a colour: (H, W) bool."""
-        seen = self.see()
-        line = binary_dilation(np.abs(seen - colour).sum(2) < 60, iterations=2)  # over gaps beside the points
-        return self.at_pixels(binary_erosion(binary_fill_holes(line), iterations=2))
-
-
-@pytest.fixture
-def reader(page, address, cines):
-    """At the first phantom's first stored slice, its apex, on the frame of end-diastole. All of a phantom of this size
-    is the heart's region."""
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
-    page.click("#cines li:first-child button")
-    reader = Reader(page, cines.lumens.shape[2:])
-    page.locator("#status:has-text('2 slices, 10 frames')").wait_for()
-    assert page.locator("#slices [aria-pressed=true]").inner_text() == "1"
-    assert reader.slice() == 1  # the base, as it is stored
-    reader.go_to_slice(0)
-    reader.go_to(cines.ed)
-    yield reader
-    # Chromium itself notes what the server refuses
-    assert [text for text in page.messages if not re.search("status of (403|409|422)", text)] == []
-    assert all(url.startswith((address.split("?")[0], "data:")) for url in asked)
+from tests.app.viewer.reading import DRAWN, FOLLOWED, MOTION, Reader
 
 
 def test_a_drawn_contour_is_followed(reader, cines, dice):

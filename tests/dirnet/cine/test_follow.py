@@ -39,16 +39,16 @@ def discs(cine, radius=8):
 
 
 def test_each_slice_counts_by_its_own_height(tmp_path, registrar, series, caplog):
-    """Without its second slice the two beside it stand for 15 mm."""
+    """Without the second slice from the base the two beside it stand for 15 mm."""
     (tmp_path / "cine").mkdir()
     for path in series.iterdir():
         if (int(pydicom.dcmread(path).InstanceNumber) - 1) // PHASES != 1:
             (tmp_path / "cine" / path.name).write_bytes(path.read_bytes())
     cine = read_cine_stack(tmp_path / "cine")
     followed = follow(registrar, cine, {"lumen": discs(cine)})
-    assert cine.positions == pytest.approx([0, 20, 30, 40], abs=0.01)
-    assert followed.volumes["lumen"].ml == pytest.approx([15, 15, 10, 10] @ followed.areas["lumen"] / 1000, rel=1e-3)
-    assert followed.numbers["slice_distances_mm"] == pytest.approx([20, 10, 10], abs=0.01)
+    assert cine.positions == pytest.approx([0, 10, 20, 40], abs=0.01)
+    assert followed.volumes["lumen"].ml == pytest.approx([10, 10, 15, 15] @ followed.areas["lumen"] / 1000, rel=1e-3)
+    assert followed.numbers["slice_distances_mm"] == pytest.approx([10, 10, 20], abs=0.01)
 
     save(followed, tmp_path, "a")
     assert json.loads((tmp_path / "a_numbers.json").read_text()) == followed.numbers
