@@ -205,3 +205,14 @@ def test_writes_whole_or_not_at_all(tmp_path, monkeypatch):
 
     (tmp_path / "empty").mkdir()
     assert write_scd(tmp_path / "empty", 3, (32, 32), 2, 1) == tmp_path / "empty"
+
+
+def test_the_right_ventricle():
+    """Beside the left one, as bright as blood, on the side of the lesser columns."""
+    phantom = Phantom(1, slices=2)
+    for phase in (phantom.ed, phantom.es):
+        rv, outer = phantom.rv(0, phase), phantom.epicardium(0, phase)
+        assert not (rv & outer).any()
+        assert np.argwhere(rv)[:, 1].mean() < np.argwhere(outer)[:, 1].mean() - 15
+        image = phantom.cine(0, noise=False)[phase]
+        assert np.median(image[rv]) == pytest.approx(np.median(image[phantom.lumen(0, phase)]), rel=0.2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.dicom import mr_image
+from tests.dicom import enhanced_image, group, mr_image
 from transforms.cine_files import CineStack, read_cine_stack
 from transforms.study_info import StudyInfo, read_study_info
 
@@ -52,3 +52,20 @@ def test_unknown_is_none_and_never_zero(tmp_path):
 def test_what_a_reader_says_comes_first(tmp_path):
     found = read_study_info(stack(tmp_path, HeartRate=61, **PATIENT)).given(heart_rate=70, weight_kg=80)
     assert (found.heart_rate, found.heart_rate_from, found.height_cm, found.weight_kg) == (70, "given", 180, 80)
+
+
+def test_an_enhanced_file_says_it_in_its_groups(tmp_path):
+    items = [
+        group(
+            PlanePositionSequence={"ImagePositionPatient": [0, 0, 0]},
+            FrameContentSequence={"TemporalPositionIndex": time + 1},
+            CardiacSynchronizationSequence={
+                "NominalCardiacTriggerDelayTime": 20.0 * time,
+                "RRIntervalTimeNominal": 800.0,
+            },
+        )
+        for time in range(3)
+    ]
+    enhanced_image(np.zeros((3, 8, 8), np.uint16), items).save_as(tmp_path / "a.dcm")
+    found = read_study_info(read_cine_stack(tmp_path / "a.dcm"))
+    assert (found.heart_rate, found.heart_rate_from) == (75, "RRIntervalTimeNominal")

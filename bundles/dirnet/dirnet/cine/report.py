@@ -141,7 +141,7 @@ def write_report(
         phases=_phases(followed, order),
         from_base=from_base_known,
         colours={NAMED[key]: COLOURS[key] for key in COLOURS if key in followed.structures},
-        slices=_slices(followed, order),
+        slices=_slices(followed, order, numbers),
         version=_version(),
         weights=weights,
         written=f"{datetime.now(timezone.utc):%Y-%m-%d}",
@@ -268,7 +268,7 @@ def _webp(grey: np.ndarray) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _slices(followed: Followed, order: list[int]) -> list[dict[str, Any]]:
+def _slices(followed: Followed, order: list[int], numbers: dict[str, Any]) -> list[dict[str, Any]]:
     """What is to be known of each slice that was drawn on."""
     phases = followed.phases
     rows = []
@@ -285,7 +285,7 @@ def _slices(followed: Followed, order: list[int]) -> list[dict[str, Any]]:
                 "frame": worst,
                 "folded": float(result.folded_percent.max()),
                 "left_out": out,
-                "doubtful": number in followed.numbers["slices_to_look_at"],
+                "doubtful": number in numbers["slices_to_look_at"],
             }
         )
     return rows

@@ -10,7 +10,7 @@ from scipy.spatial import KDTree
 __all__ = ["centre_of", "wall_thickness"]
 
 Ring = np.ndarray  # (N, 2) of x and y
-STEP = 0.1  # mm between the points of a contour, to which distances are measured
+STEP = 0.25  # mm between the points of a contour, to which distances are measured
 
 
 def centre_of(rings: Sequence[Ring], spacing: Sequence[float]) -> np.ndarray | None:
