@@ -9,6 +9,7 @@ from dirnet import Registrar
 from dirnet.cine.follow import follow
 from dirnet.cine.phases import Phases
 from dirnet.cine.segments import NAMES
+from dirnet.errors import InputError
 from tests.hearts import DISTANCE, FRAMES, MIDDLE, OUTER, SLICES, SPACING, STUDY, heart, stack
 
 
@@ -114,6 +115,8 @@ def test_insertions_by_the_reader(registrar):
     found = follow(registrar, stack(), alone, study=STUDY, insertions=(points[0], points[1])).numbers
     assert found["segments_from"] == "given"
     assert thickest(found)[1] == "mid anterior"
+    with pytest.raises(InputError, match="expected points in images of 96 x 96 pixels, got 200,3"):
+        follow(registrar, stack(), alone, insertions=(points[0], (200, 3)))
 
 
 def test_what_was_not_drawn_is_unknown(registrar):

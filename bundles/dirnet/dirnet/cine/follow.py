@@ -108,10 +108,15 @@ def follow(
         progress: is told how many slices are done, and of how many.
 
     Raises:
-        InputError: when nothing is drawn, a structure is unknown or of another size, or ``phases`` does not fit.
+        InputError: when nothing is drawn, a structure is unknown or of another size, or ``phases`` or ``insertions`` do
+            not fit.
     """
     phases = phases or Phases()
     phases.check(*cine.images.shape[:2])
+    height, width = cine.images.shape[2:]
+    for x, y in insertions or ():
+        if not (0 <= x < width and 0 <= y < height):
+            raise InputError(f"insertions: expected points in images of {width} x {height} pixels, got {x:g},{y:g}")
     for structure, masks in drawn.items():
         if masks.shape != cine.images.shape:
             raise InputError(f"{structure}: expected masks of the cine's {cine.images.shape}, found {masks.shape}")
