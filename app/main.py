@@ -13,7 +13,7 @@ from monailabel.tasks.activelearning.random import Random
 
 from app.lib import server
 from app.lib.archive import ArchiveCines
-from app.lib.checks import WrongRequest, check_name
+from app.lib.checks import WrongRequest, as_request, check_name
 from app.lib.infers import Propagate, Register
 from app.lib.studies import FolderCines
 from app.lib.trainer import Finetune
@@ -56,6 +56,19 @@ class DIRNetApp(MONAILabelApp):
             return ArchiveCines(self.studies.rstrip("/"))
         return FolderCines(self.studies)
 
+    @property
+    def links(self) -> list[str]:
+        """In the studies folder, those that lead out of it."""
+        return getattr(self.datastore(), "links", [])
+
+    def info(self) -> dict[str, Any]:
+        """MONAI Label's, and what of the studies folder is not read, which its user would look for."""
+        info = super().info()
+        if self.links:
+            names = ", ".join(self.links)
+            info["description"] += f" Not read, for they are links out of the studies folder: {names}."
+        return info
+
     def image_path(self, image: Any) -> str:
         """The file or folder of an image in the datastore.
 
@@ -64,7 +77,8 @@ class DIRNetApp(MONAILabelApp):
         """
         check_name("image", image)
         if not self.datastore().has_image(image):
-            raise WrongRequest(f"there is no image {image!r} in the datastore", status=404)
+            links = f"; links out of it are not read: {', '.join(self.links)}" if self.links else ""
+            raise WrongRequest(f"there is no image {image!r} in the datastore{links}", status=404)
         return self.datastore().get_image_uri(image)
 
     def infer(
@@ -94,13 +108,15 @@ class DIRNetApp(MONAILabelApp):
         if folder is None:  # a batch's: what it leaves is the saved label
             with tempfile.TemporaryDirectory() as folder:
                 return {**self.infer(request, None, image_file, label_file, folder), "file": None}
-        saved, source = (None, None) if image_file else self._saved_label(str(image))
+        saved, source, names = (None, None, {}) if image_file else self._saved_label(str(image))
         path = image_file or self.image_path(image)
         tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL
         saves = bool(request.get("save_label")) and image_file is None
         if saves and label_file is None and tag == source:
             raise WrongRequest(f"label_tag {tag!r} is the drawing's own, which the result would replace; name another")
-        file, params = task({**request, "image": path, "label": label_file, "saved_label": saved, "folder": folder})
+        files = {"image": path, "label": label_file, "saved_label": saved, "folder": folder}
+        with as_request(folder, self.datastore().folder):
+            file, params = task({**request, **files, "label_info": {} if label_file else names})
         label = file
         if file and saves:
             label = self.datastore().save_label(image, file, tag, {"model": request["model"], "params": params})
@@ -113,10 +129,10 @@ class DIRNetApp(MONAILabelApp):
     def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         raise WrongRequest("this app has no whole-slide images", status=404)
 
-    def _saved_label(self, image: str) -> tuple[str | None, str | None]:
-        """The label saved for an image, and its tag."""
+    def _saved_label(self, image: str) -> tuple[str | None, str | None, dict[str, Any]]:
+        """The label saved for an image, its tag, and what was said of it."""
         check_name("image", image)
         for tag in (DefaultLabelTag.FINAL, DefaultLabelTag.ORIGINAL):
             if path := self.datastore().local_label(image, tag):
-                return path, tag
-        return None, None
+                return path, tag, self.datastore().get_label_info(image, tag)
+        return None, None, {}

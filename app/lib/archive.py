@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 from dicomweb_client.session_utils import create_session_from_user_pass
 from monailabel.config import settings
@@ -18,12 +19,12 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from dirnet.errors import InputError
 from dirnet.files.dicom import write_segmentation
 from transforms.cine_files import CineStack, read_cine_stack
-from transforms.drawings import read_masks
+from transforms.drawings import read_structures
 
-from .checks import NamesOnly, WrongRequest, check_image_file, check_info, check_name
+from .checks import NamesOnly, WrongRequest, as_request, check_image_file, check_info, check_name, text
+from .labels import labels_of
 
 __all__ = ["ArchiveCines"]
 
@@ -92,11 +93,12 @@ class ArchiveCines(NamesOnly, DICOMWebDatastore):
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
     ) -> str:
-        """Keep a label; a final one goes to the archive too, when it is of several frames: a drawing on one does not.
+        """Keep a label; a final one of the whole cycle goes to the archive too, with a segment a structure: a drawing
+        on some frames does not.
 
         Raises:
-            WrongRequest: when it cannot be read, or does not fit the series; when it holds several values, and
-                ``label_info`` has no ``labels`` that say which is the lumen.
+            WrongRequest: when it cannot be read, or does not fit the series; when it holds several values, of which
+                neither ``label_info`` nor the server, see :func:`app.lib.labels.labels_of`, says which is the lumen.
         """
         check_name("tag", label_tag)
         check_image_file(label_filename)
@@ -105,20 +107,27 @@ class ArchiveCines(NamesOnly, DICOMWebDatastore):
         info = dict(label_info)
         if label_tag == DefaultLabelTag.FINAL:
             cine = read_cine_stack(folder)
-            try:
-                masks = read_masks(label_filename, cine, info.get("labels"))
-            except InputError as error:
-                raise WrongRequest(
-                    str(error).replace(str(label_filename), "label").replace("--labels", "params.labels")
-                ) from error
-            if masks.any((0, 2, 3)).sum() > 1:
-                info["SeriesInstanceUID"] = self._store(masks, cine)
+            with as_request(label=label_filename):
+                labels = text(info, "labels") or labels_of(label_filename, info)
+                masks = read_structures(label_filename, cine, labels, lumen_needed=False)
+                drawn = read_structures(label_filename, cine, labels, lumen_needed=False, drawn_only=True)
+            times = [part.any((0, 2, 3)) for part in masks.values()]
+            if all(len(time) == cine.images.shape[1] for time in times) and np.any(times, 0).all():
+                info["SeriesInstanceUID"] = self._store(masks, drawn, cine)
         return LocalDatastore.save_label(self, image_id, label_filename, label_tag, info)
 
-    def _store(self, masks: Any, cine: CineStack) -> str:
+    def _store(self, masks: dict[str, np.ndarray], drawn: dict[str, np.ndarray], cine: CineStack) -> str:
+        """
+        Args:
+            masks: (S, T, H, W) by structure.
+            drawn: likewise, of the frames that were drawn by hand; the same where the label does not say it.
+            cine: to which they belong.
+        """
+        frames = {name: part.any((2, 3)) for name, part in drawn.items()}
+        known = any((frames[name] != part.any((2, 3))).any() for name, part in masks.items() if name in frames)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "segmentation.dcm"
-            write_segmentation(path, masks, cine.files, cine.frame_numbers)
+            write_segmentation(path, masks, cine.files, cine.frame_numbers, frames if known else None)
             segmentation = pydicom.dcmread(path)
             self._client.store_instances([segmentation])
         DICOMWebDatastore.get_labeled_images.cache.clear()

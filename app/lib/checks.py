@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
 
+from app.wording import reworded
 from dirnet.errors import InputError
 
-__all__ = ["NamesOnly", "WrongRequest", "check_image_file", "check_info", "check_name", "text", "whole_number"]
+__all__ = [
+    "NamesOnly",
+    "WrongRequest",
+    "as_request",
+    "check_image_file",
+    "check_info",
+    "check_name",
+    "text",
+    "whole_number",
+    "whole_numbers",
+]
 
 
 class WrongRequest(InputError):
@@ -19,6 +32,31 @@ class WrongRequest(InputError):
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)
         self.status = status
+
+
+@contextmanager
+def as_request(*folders: str | Path, **files: str | Path) -> Iterator[None]:
+    """What is wrong with a file in the block becomes a request that cannot be met, in this server's words: with its
+    parameters for a command's options, and without its folders.
+
+    Args:
+        folders: of the server.
+        files: what to call a file that lies elsewhere.
+
+    Raises:
+        WrongRequest: for InputError and FileNotFoundError.
+    """
+    try:
+        yield
+    except WrongRequest:
+        raise
+    except (InputError, FileNotFoundError) as error:
+        message = reworded(str(error), "params.{}")
+        for name, file in files.items():
+            message = message.replace(str(file), name)
+        for folder in folders:
+            message = message.replace(f"{folder}/", "")
+        raise WrongRequest(message) from error
 
 
 def check_name(what: str, name: Any) -> None:
@@ -39,8 +77,21 @@ def whole_number(params: dict[str, Any], name: str, default: int | None = None) 
     if value is None or value == "":
         return default
     if isinstance(value, bool) or not re.fullmatch(r"\s*-?\d{1,9}\s*", str(value)):
-        raise WrongRequest(f"{name} must be a whole number, got {value!r}")
+        raise WrongRequest(f"params.{name} must be a whole number, got {value!r}")
     return int(value)
+
+
+def whole_numbers(params: dict[str, Any], name: str) -> list[int]:
+    """Of a list, or a text with commas between them; none where the parameter is left out.
+
+    Raises:
+        WrongRequest: when one is no whole number.
+    """
+    value = params.get(name)
+    parts = value if isinstance(value, list) else str("" if value is None else value).split(",")
+    if any(isinstance(part, bool) or not re.fullmatch(r"\s*(-?\d{1,9})?\s*", str(part)) for part in parts):
+        raise WrongRequest(f"params.{name} must be a whole number, or several such as 0,9, got {value!r}")
+    return [int(part) for part in parts if str(part).strip()]
 
 
 def text(params: dict[str, Any], name: str) -> str | None:
@@ -52,7 +103,7 @@ def text(params: dict[str, Any], name: str) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise WrongRequest(f"{name} must be a text, got {value!r}")
+        raise WrongRequest(f"params.{name} must be a text, got {value!r}")
     return str(value).strip() or None
 
 

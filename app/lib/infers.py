@@ -14,40 +14,39 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from app.uploads import check_size
 from dirnet.cine.follow import Followed, follow
-from dirnet.cine.saving import LABELS as VALUES
-from dirnet.cine.saving import write_masks
+from dirnet.cine.saving import drawn_on, write_masks
 from dirnet.files.dicom import write_segmentation
 from dirnet.files.nifti import write_displacement, write_image
 from dirnet.registration import Registration
 from transforms.cine_files import CineStack, read_cine_stack
 from transforms.drawings import read_keyframes
 from transforms.pair_files import read_slice
-from transforms.structures import TITLES
 
-from .checks import WrongRequest, text, whole_number
+from .checks import WrongRequest, text, whole_number, whole_numbers
+from .labels import NAMES, labels_of
 from .weights import Weights
 
-__all__ = ["LABELS", "Propagate", "Register"]
-
-LABELS = {TITLES[structure].lower(): value for structure, value in VALUES.items()}
+__all__ = ["Propagate", "Register"]
 
 
 class Propagate(InferTask):
-    """The label drawn on one frame of a cine to all frames, and what follows from it.
+    """What is drawn on some frames of a cine to all frames, and what follows from it.
 
-    Request: ``image``, a cine (x, y[, slice], time) as NIfTI or a DICOM series; ``label``, drawn on one frame of it,
-    sent along or saved before; ``frame``, which that is, from 0: to be given where the label is drawn on several
-    frames, or has no time; ``series``, of a folder with several cines the number or UID of one; ``labels``, of a label
-    with several values which is which, such as ``lumen=3``. Result: the label on all frames, as NIfTI, or as DICOM
-    Segmentation for ``output=dicom_seg``; and ``numbers``, ``areas_mm2`` by slice, ``volume_ml``.
+    Request: ``image``, a cine (x, y[, slice], time) as NIfTI or a DICOM series; ``label``, drawn on some frames of it,
+    sent along or saved before; ``frame``, which of them count, from 0, one or several such as ``0,9``: by default all
+    that something is drawn on, and to be given where the label has no time; ``series``, of a folder with several cines
+    the number or UID of one; ``labels``, which of the label's values is which, such as ``acdc`` or ``lumen=3,rv=1``,
+    see :func:`app.lib.labels.labels_of`. Result: the label on all frames, as NIfTI with the server's own values, or as
+    DICOM Segmentation for ``output=dicom_seg``; and ``numbers``, ``frames`` and ``drawn`` (by structure and slice) that
+    it started from, ``areas_mm2`` by structure and slice, ``volume_ml`` by structure.
     """
 
     def __init__(self, weights: Weights) -> None:
         super().__init__(
             InferType.SEGMENTATION,  # by which 3D Slicer and OHIF offer it
-            LABELS,
+            NAMES,
             dimension=3,
-            description="Carries the left ventricle's lumen, drawn and saved on one frame, to all frames of the cine",
+            description="Carries what is drawn and saved on one frame, or on several, to all frames of the cine",
             config={"frame": "", "series": "", "labels": ""},
         )
         self.weights = weights
@@ -58,19 +57,21 @@ class Propagate(InferTask):
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         label = request.get("label") or request.get("saved_label")
         if not label:
-            raise WrongRequest("there is no label to propagate: draw on one frame and save it, or send it along")
+            raise WrongRequest("there is no label to propagate: draw on a frame and save it, or send it along")
         cine = read_cine_stack(request["image"], text(request, "series"))
         check_size(Path(label), cine)
-        frame = whole_number(request, "frame")
-        frames = [] if frame is None else [frame]
-        drawn = read_keyframes([label], cine, frames, text(request, "labels"))
+        labels = text(request, "labels") or labels_of(label, request.get("label_info") or {})
+        drawn = read_keyframes([label], cine, whole_numbers(request, "frame"), labels)
+        if all(masks.any((0, 2, 3)).all() for masks in drawn.values()):
+            raise WrongRequest("the label is drawn on all frames already: say in params.frame which to start from")
         followed = follow(self.weights.registrar(), cine, drawn)
         file = Path(request["folder"]) / "label.nii.gz"
         if request.get("output") == "dicom_seg":
             if not cine.files:
                 raise WrongRequest("DICOM Segmentation is of DICOM images; this cine is none")
             file = file.with_name("label.dcm")
-            write_segmentation(file, followed.structures, cine.files, cine.frame_numbers)
+            drawn_frames = drawn_on(followed.drawn, cine)
+            write_segmentation(file, followed.structures, cine.files, cine.frame_numbers, drawn_frames)
         else:
             write_masks(file, followed.structures, cine)
         return str(file), _measured(followed)
@@ -78,8 +79,9 @@ class Propagate(InferTask):
 
 def _measured(followed: Followed) -> dict[str, Any]:
     return {
-        "label_names": LABELS,
+        "label_names": NAMES,
         "frames": followed.numbers["drawn_on_frames"],
+        "drawn": followed.drawn,
         "numbers": followed.numbers,
         "areas_mm2": {
             structure: {str(number): _plain(curves[number]) for number in followed.slices}

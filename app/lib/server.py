@@ -24,8 +24,6 @@ from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
-from dirnet.errors import InputError
-
 from .checks import WrongRequest, check_name
 from .gate import Gate
 
@@ -99,25 +97,11 @@ def _infer(app: DIRNetApp) -> Any:
                     "image_file": _uploaded(file, folder, "image") or _of_session(app, session_id),
                     "label_file": _uploaded(label, folder, "label"),
                 }
-                try:
-                    return _response(app.infer(request, **files, folder=folder), output)
-                except WrongRequest:
-                    raise
-                except (InputError, FileNotFoundError) as error:  # a file that cannot be read, or does not fit
-                    raise WrongRequest(_in_own_words(str(error), folder, app.datastore().folder)) from error
+                return _response(app.infer(request, **files, folder=folder), output)
 
         return await anyio.to_thread.run_sync(work, limiter=slots)
 
     return infer
-
-
-def _in_own_words(message: str, *folders: str) -> str:
-    """Without the server's folders, and with the request's parameters for a command's options."""
-    for folder in folders:
-        message = message.replace(f"{folder}/", "")
-    for name in ("frame", "series", "labels"):
-        message = message.replace(f"--{name}", f"params.{name}")
-    return message
 
 
 def _uploaded(file: UploadFile | None, folder: str, name: str) -> str | None:

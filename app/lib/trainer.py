@@ -111,6 +111,10 @@ def _datalist(datastore: Datastore, folder: Path) -> tuple[Path, list[int]]:
     trained_on = [records for records in cines if records not in held_out] or cines
     lists = {"training": [*chain(*trained_on)], "validation": [*chain(*held_out)]}
     logger.info(f"training on {len(trained_on)} cines, validation on {len(held_out)}")
+    logger.warning(
+        "training on images alone: weights that learned from drawn contours, as the default ones, lose some of that; "
+        "weak_labels.json trains with contours (see train.md)"
+    )
     path = folder / "cines.json"
     with write_aside(path) as aside:
         aside.write_text(json.dumps(lists, indent=1))

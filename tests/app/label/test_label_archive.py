@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from dirnet.cine.saving import write_masks
 from transforms.cine_files import read_cine_stack
-from transforms.drawings import read_drawn, read_masks
+from transforms.drawings import read_drawn, read_masks, read_structures
 
 requests = pytest.importorskip("requests")
 MONAILabelClient = pytest.importorskip("monailabel.client", reason="MONAI Label is not installed").MONAILabelClient
@@ -118,6 +118,31 @@ def test_the_segmentation_can_be_had_without_saving_it(server, cines, tmp_path):
     assert np.array_equal(read_drawn(tmp_path / "segmentation.dcm", stack, FRAME), mask[:, FRAME])
 
 
+def test_structures_go_back_as_segments(archive, server, cines, tmp_path):
+    def stored():
+        query = {"Level": "Instance", "Query": {"Modality": "SEG"}}
+        return set(requests.post(f"{archive}/tools/find", json=query).json())
+
+    client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
+    stack = read_cine_stack(cines.series)
+    series = str(pydicom.dcmread(stack.files[0][0]).SeriesInstanceUID)
+    drawn = {name: np.zeros(stack.images.shape, bool) for name in ("lumen", "epicardium", "rv")}
+    drawn["lumen"][:, FRAME, 20:40, 30:50] = drawn["epicardium"][:, FRAME, 14:46, 24:56] = True
+    drawn["rv"][:, FRAME, 20:40, 4:20] = True
+    write_masks(tmp_path / "drawn.nii.gz", drawn, stack)
+    before = stored()
+    result, _ = client.infer("propagate", series, {}, label_in=str(tmp_path / "drawn.nii.gz"))
+    client.save_label(series, result)
+    (new,) = stored() - before
+    path = tmp_path / "segmentation.dcm"
+    path.write_bytes(requests.get(f"{archive}/instances/{new}/file").content)
+    found = read_structures(path, stack)
+    expected = read_structures(result, stack, "mnms")
+    assert list(found) == ["lumen", "epicardium", "rv"]
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert all(np.array_equal(found[name][:, FRAME], drawn[name][:, FRAME]) for name in drawn)
+
+
 @pytest.mark.parametrize("image", ["../../etc", "/etc", "1.2.3", "1.2.3/../..", ""])
 def test_only_series_of_the_archive_are_found(server, image):
     for route in ("infer/propagate", "infer/register"):
@@ -142,6 +167,10 @@ def test_a_drawing_on_one_frame_stays_out_of_the_archive(archive, server, cines,
     drawn = sitk.ReadImage(str(tmp_path / "drawn.nii.gz"))
     sitk.WriteImage(drawn[..., FRAME], tmp_path / "volume.nii.gz")  # of no time
     client.save_label(series, str(tmp_path / "volume.nii.gz"))
+    assert segmentations() == before
+    mask[:, 5] = mask[:, FRAME]
+    write_masks(tmp_path / "two.nii.gz", mask, stack)
+    client.save_label(series, str(tmp_path / "two.nii.gz"))
     assert segmentations() == before
     image, _ = client.infer("propagate", series, {"frame": FRAME})
     assert np.array_equal(read_masks(image, stack)[:, FRAME], mask[:, FRAME])

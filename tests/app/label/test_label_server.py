@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import shutil
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +15,11 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from dirnet.cine.saving import LABELS
 from dirnet.registrar import Registrar
 from transforms.cine_files import read_cine_stack
 from transforms.drawings import read_masks
+from transforms.structures import PRESETS
 
 requests = pytest.importorskip("requests")
 MONAILabelClient = pytest.importorskip("monailabel.client", reason="MONAI Label is not installed").MONAILabelClient
@@ -59,9 +63,10 @@ def test_a_label_is_propagated_and_saved(client, cines, drawn):
     assert np.array_equal(masks[cines.ed["one"]], lumens[cines.ed["one"]])
     assert min(dice(*pair) for pair in zip(masks, lumens, strict=True)) > 0.75
     areas = masks.sum((1, 2)) * 1.5 * 1.25
-    assert result["areas_mm2"]["0"] == pytest.approx(areas)
+    assert result["areas_mm2"] == {"lumen": {"0": pytest.approx(areas)}}
     assert result["frames"] == result["numbers"]["drawn_on_frames"] == [cines.ed["one"]]
-    assert result["volume_ml"] is None  # (x, y, time) has no distance between slices
+    assert result["drawn"] == {"lumen": {"0": [cines.ed["one"]]}}
+    assert result["volume_ml"] == {}  # (x, y, time) has no distance between slices
     client.save_label("one", image, tag="original")
     assert np.array_equal(read(client.download_label("one", "original")) > 0, masks)
 
@@ -86,11 +91,11 @@ def test_a_series_is_propagated_from_the_label_saved_for_it(client, cines, tmp_p
     expected = Registrar.load().propagate(stack.images[1], mask[3, 1], 3).masks
     assert np.array_equal(masks[1], expected)
     assert numbers["numbers"]["ejection_fraction_percent"] is not None
-    assert len(numbers["volume_ml"]) == PHASES
+    assert len(numbers["volume_ml"]["lumen"]) == PHASES
 
 
 def test_series_and_labels_say_what_is_meant(client, server, cines, tmp_path):
-    mask = np.ones((2, *read_cine_stack(cines.series).images.shape[2:]), np.uint8)
+    mask = np.full((2, *read_cine_stack(cines.series).images.shape[2:]), 4, np.uint8)
     mask[:, 20:40, 30:50] = 3
     image = sitk.GetImageFromArray(mask)
     stack = read_cine_stack(cines.series)
@@ -104,11 +109,112 @@ def test_series_and_labels_say_what_is_meant(client, server, cines, tmp_path):
     assert np.array_equal(read_masks(result, stack)[:, 2], mask == 3)
     for wrong, message in (
         ({"frame": 2}, "which is the lumen? params.labels lumen=VALUE"),
+        ({"labels": "lumen=3"}, "name the frame (params.frame)"),
         ({**params, "series": 4711}, "has no series '4711'"),
         ({**params, "labels": "wall"}, "labels: expected acdc, mnms, or values such as"),
     ):
         answer = post(server, "propagate", cines.series_id, wrong, label=tmp_path / "label.nii.gz")
         assert (answer.status_code, message in answer.json()["detail"]) == (422, True), answer.text
+
+
+def heart(stack, frames, labels):
+    """A label image with time in a cine's geometry: ventricles and wall on some frames, larger on the later ones."""
+    label = np.zeros((PHASES, *stack.images.shape[:1], *stack.images.shape[2:]), np.uint8)
+    for more, frame in enumerate(frames):
+        label[frame, :, 14 - more : 46, 24:56] = labels["myocardium"]
+        label[frame, :, 20 - more : 40, 30:50] = labels["lumen"]
+        label[frame, :, 20 : 40 + more, 4:20] = labels["rv"]
+    image = sitk.GetImageFromArray(label, isVector=False)
+    first = stack.grids[0]
+    image.SetSpacing((*first.GetSpacing()[:2], stack.distance, 1))
+    image.SetOrigin((*first.GetOrigin(), 0))
+    direction = np.eye(4)
+    direction[:3, :3] = np.reshape(first.GetDirection(), (3, 3))
+    image.SetDirection(direction.ravel())
+    return image, label
+
+
+@pytest.mark.parametrize("preset", ["acdc", "mnms", None])
+def test_structures_on_two_frames_come_back_on_all(client, server, cines, tmp_path, preset):
+    stack = read_cine_stack(cines.series)
+    values = PRESETS[preset or "mnms"]  # without: as the server itself names them
+    image, label = heart(stack, (2, 7), values)
+    sitk.WriteImage(image, tmp_path / "label.nii.gz")
+    client.save_label(cines.series_id, str(tmp_path / "label.nii.gz"))
+    params = {"labels": preset} if preset else {}
+    path, result = client.infer("propagate", cines.series_id, params)
+    found = read(path)
+    assert set(np.unique(found)) == {0, 1, 2, 3}
+    for structure, value in (("lumen", 1), ("myocardium", 2), ("rv", 3)):
+        for frame in (2, 7):
+            assert np.array_equal(found[frame] == value, label[frame] == values[structure])
+        assert (found == value).any((1, 2, 3)).all()
+    assert result["frames"] == [2, 7]
+    assert result["drawn"]["rv"] == {"0": [2, 7], "1": [2, 7]}
+    assert {name: len(curve) for name, curve in result["volume_ml"].items()} == dict.fromkeys(
+        ("lumen", "epicardium", "rv"), PHASES
+    )
+    assert result["numbers"]["myocardial_mass_g"] > 0
+    one, result = client.infer("propagate", cines.series_id, {**params, "frame": "7"})
+    assert result["frames"] == [7]
+    assert not np.array_equal(read(one)[2], found[2])
+    both, _ = client.infer("propagate", cines.series_id, {**params, "frame": [2, 7]})
+    assert np.array_equal(read(both), found)
+
+    answer = post(server, "propagate", cines.series_id, {"frame": "2,7,8", **params})
+    assert (answer.status_code, "drawn on frames 2, 7 of the cine, not on frame 8" in answer.text) == (422, True)
+    client.save_label(cines.series_id, path)  # all of it
+    answer = post(server, "propagate", cines.series_id)
+    assert (answer.status_code, "say in params.frame which to start from" in answer.text) == (422, True)
+    again, _ = client.infer("propagate", cines.series_id, {"frame": "2,7"})
+    assert np.array_equal(read(again), found)
+
+
+def test_a_segmentation_of_three_segments_comes_back_and_is_read_again(client, server, cines, tmp_path):
+    stack = read_cine_stack(cines.series)
+    image, label = heart(stack, (2, 7), LABELS)
+    sitk.WriteImage(image, tmp_path / "label.nii.gz")
+    answer = requests.post(
+        f"{server.url}/infer/propagate",
+        params={"image": cines.series_id, "output": "dicom_seg"},
+        files={"label": ("label.nii.gz", (tmp_path / "label.nii.gz").read_bytes())},
+    )
+    assert answer.headers["content-type"] == "application/dicom"
+    (tmp_path / "label.dcm").write_bytes(answer.content)
+    segments = pydicom.dcmread(tmp_path / "label.dcm").SegmentSequence
+    assert [segment.SegmentLabel for segment in segments] == [
+        "Left ventricle lumen",
+        "Left ventricle myocardium",
+        "Right ventricle lumen",
+    ]
+    path, result = client.infer("propagate", cines.series_id, {}, label_in=str(tmp_path / "label.dcm"))
+    assert result["frames"] == [2, 7]  # drawn by hand, as it says itself
+    assert np.array_equal(read(path)[[2, 7]], label[[2, 7]])
+
+
+def test_a_folder_that_is_copied_in_is_offered_within_ten_seconds(client, server, cines):
+    new, link = cines.folder / "copied" / "cine", cines.folder / "linked"
+    id = f"copied_cine_{hashlib.sha256(b'copied/cine').hexdigest()[:8]}"
+    try:
+        link.symlink_to(cines.folder.parent)
+        shutil.copytree(cines.series, new)
+        done = time.monotonic()
+        while id not in client.datastore()["objects"]:
+            assert time.monotonic() - done < 10
+            time.sleep(0.2)
+        assert f"{id}" in client.datastore()["objects"]
+        answer = post(server, "register", id, {"fixed": id, "moving_frame": 0, "fixed_frame": 4})
+        assert answer.ok, answer.text
+        info = client.info()
+        assert info["datastore"]["not_read"] == ["linked"]
+        assert "links out of the studies folder: linked" in info["description"]
+        answer = post(server, "propagate", "linked")
+        assert (answer.status_code, "links out of it are not read: linked" in answer.text) == (404, True)
+    finally:
+        shutil.rmtree(new.parent)
+        link.unlink()
+    time.sleep(3.5)
+    assert id not in client.datastore()["objects"]
 
 
 def test_an_image_that_is_sent_along_or_in_a_session(client, server, cines, drawn):
@@ -323,6 +429,7 @@ def test_training_leaves_new_weights_for_the_next_inference(client, server, cine
     assert status["status"] == "DONE", "\n".join(status["details"])
     assert len(list(server.model_dir.glob("dirnet_from_*.pt"))) == 1
     assert "iteration 10" in server.log.read_text()
+    assert "training on images alone: weights that learned from drawn contours" in server.log.read_text()
     assert post(server, "propagate", "one", label=drawn["one"]).content != before
     assert "trained" in client.info()["train_stats"]["dirnet"]
 

@@ -28,7 +28,7 @@ from .curves import volume_figure
 from .follow import Followed
 from .report import write_report
 
-__all__ = ["LABELS", "WRITERS", "save", "write_masks"]
+__all__ = ["LABELS", "WRITERS", "drawn_on", "save", "write_masks"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ Paths = Mapping[str, Path]  # of all files, by result
 
 
 def _segmentation(followed: Followed, paths: Paths) -> None:
-    cine, drawn = followed.cine, _drawn_frames(followed)
+    cine, drawn = followed.cine, drawn_on(followed.drawn, followed.cine)
     write_segmentation(paths["segmentation.dcm"], followed.structures, cine.files, cine.frame_numbers, drawn)
 
 
@@ -137,8 +137,8 @@ def _pictures(followed: Followed, paths: Paths) -> None:
     images = np.stack([scale_intensity(cine.images[number]) for number in shown])
     masks = {name: found[shown] for name, found in followed.structures.items()}
     titles = [f"slice {number}" for number in shown]
-    drawn_on = np.any([times[shown] for times in _drawn_frames(followed).values()], 0)
-    save_animation(paths["cine.gif"], images, masks, drawn_on, frame_ms, titles)
+    marked = np.any([times[shown] for times in drawn_on(followed.drawn, followed.cine).values()], 0)
+    save_animation(paths["cine.gif"], images, masks, marked, frame_ms, titles)
 
 
 def _report(followed: Followed, paths: Paths, weights: str = "unknown", patient_name: bool = False) -> None:
@@ -157,13 +157,13 @@ WRITERS: dict[str, Callable[[Followed, Paths], None]] = {
 }
 
 
-def _drawn_frames(followed: Followed) -> dict[str, np.ndarray]:
-    """Which frames were drawn on, (S, T) bool by structure."""
+def drawn_on(drawn: Mapping[str, Mapping[int, Sequence[int]]], cine: CineStack) -> dict[str, np.ndarray]:
+    """Which frames were drawn on, (S, T) bool by structure, of those by structure and slice."""
     found = {}
-    for structure, slices in followed.drawn.items():
-        found[structure] = np.zeros(followed.cine.images.shape[:2], bool)
+    for structure, slices in drawn.items():
+        found[structure] = np.zeros(cine.images.shape[:2], bool)
         for number, frames in slices.items():
-            found[structure][number, frames] = True
+            found[structure][number, list(frames)] = True
     return found
 
 
