@@ -100,3 +100,6 @@ def test_base_and_apex_that_cannot_be_told_apart():
     assert levels_of([30, 20], [0, 8]) is None
     assert levels_of([30, 30, 30, 30], [0, 8, 16, 24]) is None
     assert levels_of([20, 30, 20.5], [0, 8, 16]) is None
+    assert levels_of([20, 30, 20.5], [0, 8, 16], base_first=False).tolist() == [2, 1, 0]  # by their places
+    assert levels_of([12, 20, 26, 28], [0, 8, 16, 24], base_first=True).tolist() == [0, 1, 1, 2]  # an aneurysm's apex
+    assert levels_of([30, 20], [0, 8], base_first=True) is None

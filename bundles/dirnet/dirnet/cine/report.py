@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from transforms.cine import scale_intensity
+from transforms.slice_order import base_is_first
 from transforms.study_info import StudyInfo, read_study_info
 
 from ..files.aside import write_aside
@@ -194,7 +195,7 @@ def _order(followed: Followed) -> tuple[list[int], bool]:
     areas = followed.areas.get("epicardium", followed.areas.get("lumen"))
     drawn, found = list(followed.slices), None
     if areas is not None and followed.function.ed is not None and followed.cine.distance is not None:
-        found = from_base(areas[:, followed.function.ed], positions_of(followed.cine))
+        found = from_base(areas[:, followed.function.ed], positions_of(followed.cine), base_is_first(followed.cine))
     if found is None:
         return drawn, False
     return (drawn if found[0] < found[-1] else drawn[::-1]), True

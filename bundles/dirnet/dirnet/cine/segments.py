@@ -37,33 +37,38 @@ Reference = tuple[float, float]
 (rows), and which way the septum lies: 1 towards greater angles, -1 towards lesser."""
 
 
-def from_base(areas: ArrayLike, positions: ArrayLike) -> np.ndarray | None:
+def from_base(areas: ArrayLike, positions: ArrayLike, base_first: bool | None = None) -> np.ndarray | None:
     """Numbers of the slices that have an area, from base to apex; None where these can't be told apart.
 
     Arguments as of :func:`levels_of`.
     """
     area, along = np.asarray(areas, float), np.asarray(positions, float)
     there = np.flatnonzero(np.isfinite(area) & (area > 0))
-    if len(there) < FEWEST_SLICES or np.std(area[there]) == 0:
-        return None
-    trend = np.corrcoef(along[there], area[there])[0, 1]
-    if not abs(trend) >= LEAST_TREND:
-        return None
-    return there[np.argsort(along[there] if trend < 0 else -along[there])]
+    if base_first is None:
+        if len(there) < FEWEST_SLICES or np.std(area[there]) == 0:
+            return None
+        trend = np.corrcoef(along[there], area[there])[0, 1]
+        if not abs(trend) >= LEAST_TREND:
+            return None
+        base_first = bool(trend < 0)
+    return there[np.argsort(along[there] if base_first else -along[there])]
 
 
-def levels_of(areas: ArrayLike, positions: ArrayLike) -> np.ndarray | None:
+def levels_of(areas: ArrayLike, positions: ArrayLike, base_first: bool | None = None) -> np.ndarray | None:
     """Of each slice 0 (basal), 1 (mid) or 2 (apical), by thirds of the length from the first to the last slice that has
-    an area: (S,) int, -1 of slices without. None where base and apex can't be told apart.
+    an area: (S,) int, -1 of slices without. None of fewer than three slices, and where base and apex can't be told
+    apart.
 
-    The base is where the areas are larger; each slice reaches halfway to the next.
+    Each slice reaches halfway to the next.
 
     Args:
         areas: (S,) of the left ventricle at end-diastole, best within the epicardium; nan where there is none.
         positions: (S,) of the slices along their normal in mm.
+        base_first: whether the base has the least position, see :func:`transforms.slice_order.base_is_first`; where
+            that is None, the base is where the areas are larger.
     """
-    along, order = np.asarray(positions, float), from_base(areas, positions)
-    if order is None:
+    along, order = np.asarray(positions, float), from_base(areas, positions, base_first)
+    if order is None or len(order) < FEWEST_SLICES:
         return None
     depth = np.abs(along[order] - along[order[0]])
     gaps = np.diff(depth)

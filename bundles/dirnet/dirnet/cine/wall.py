@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms.cine_files import CineStack
+from transforms.slice_order import base_is_first
 
 from ..propagation import Propagation
 from .segments import LEVELS, NAMES, Reference, given_reference, levels_of, rv_reference, segments_at
@@ -88,7 +89,7 @@ def measure_wall(
         return None
     there = np.isin(np.arange(len(outer)), usable)
     areas = np.where(there, outer[:, ed].sum((1, 2)), np.nan)
-    levels = levels_of(areas, positions_of(cine)) if cine.distance is not None else None
+    levels = levels_of(areas, positions_of(cine), base_is_first(cine)) if cine.distance is not None else None
     by_level = {name: [] if levels is None else [n for n in usable if levels[n] == k] for k, name in enumerate(LEVELS)}
     references: dict[tuple[int, int], Reference] = {}
     if levels is not None:
