@@ -132,3 +132,15 @@ def test_a_slice_left_out_at_end_systole_counts_at_end_diastole(registrar, serie
     assert found.masks[4, ed].any()
     never = follow(registrar, cine, drawn, phases=Phases(ed, es, frozenset({4}), frozenset({4})), earlier=whole)
     assert never.volumes["lumen"].counted == 4
+
+
+def test_two_drawn_frames_are_the_phases(registrar, series):
+    """The ejection fraction is then that of the drawn contours, whatever the frames between."""
+    cine = read_cine_stack(series)
+    drawn = discs(cine)
+    drawn[:, 2] = discs(cine, 5)[:, 0]
+    function = follow(registrar, cine, {"lumen": drawn}).function
+    assert (function.ed, function.es) == (0, 2)
+    areas = drawn[0].sum((1, 2))
+    assert function.ejection_fraction == pytest.approx(100 * (1 - areas[2] / areas[0]))
+    assert follow(registrar, cine, {"lumen": drawn}, phases=Phases(ed=1)).function.ed == 1

@@ -101,7 +101,8 @@ def follow(
         cine: of S slices.
         drawn: (S, T, H, W) bool by structure; a frame of a slice without any of a structure was not drawn on, see
             :meth:`dirnet.registrar.Registrar.propagate`.
-        phases: end-diastole and end-systole by hand, and slices that are left out at one of them.
+        phases: end-diastole and end-systole by hand, and slices that are left out at one of them. Of a lumen that was
+            drawn on two frames, those are the phases by default.
         study: what is known of patient and examination; by default what the cine's files say.
         insertions: of the right ventricle on the left one, where segments begin; by default by its mask.
         earlier: of the same cine; slices on which the same was drawn are taken from it.
@@ -160,7 +161,7 @@ def _measured(
             area[name][number] = np.nan_to_num(areas(masks, cine.spacing))  # empty where drawn before: it has closed
         if "lumen" in one.structures:
             lengths[number] = np.nan_to_num(contour_lengths(one.structures["lumen"], cine.spacing))
-    function = _function(area, _volumes(area, cine), phases)
+    function = _function(area, _volumes(area, cine), _with_drawn_frames(phases, slices, area))
     if (phases.left_out_ed or phases.left_out_es) and function.ed is not None and function.es is not None:
         parts = shares(phases, function.ed, function.es, *cine.images.shape[:2])
         for masks in structures.values():
@@ -185,6 +186,16 @@ def _measured(
         study,
         wall,
     )
+
+
+def _with_drawn_frames(phases: Phases, slices: Mapping[int, Propagation], area: Mapping[str, np.ndarray]) -> Phases:
+    """A lumen that was drawn on two frames was drawn at end-diastole and end-systole: so its ejection fraction is that
+    of the drawn contours."""
+    drawn = sorted({frame for one in slices.values() for frame in one.drawn.get("lumen", ())})
+    if len(drawn) != 2 or phases.ed is not None or phases.es is not None:
+        return phases
+    larger, smaller = sorted(drawn, key=lambda frame: -float(np.nansum(area["lumen"][:, frame])))
+    return dataclasses.replace(phases, ed=larger, es=smaller)
 
 
 def _volumes(area: Mapping[str, np.ndarray], cine: CineStack) -> dict[str, VolumeCurve]:
