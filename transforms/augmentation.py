@@ -13,7 +13,12 @@ __all__ = ["blur", "random_contrast", "random_windows", "take_windows"]
 
 
 def random_windows(
-    centres: Tensor, size: int, image_size: tuple[int, int], generator: torch.Generator, reach: float = 22.0
+    centres: Tensor,
+    size: int,
+    image_size: tuple[int, int],
+    generator: torch.Generator,
+    reach: float = 22.0,
+    pixel: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Where square windows lie in their images: turned, mirrored, zoomed, sheared and bent, near their centres.
 
@@ -24,11 +29,13 @@ def random_windows(
         size: of the window's sides, in its own pixels.
         image_size: (rows, columns) of the images.
         generator: of the draws.
-        reach: how far in pixels a window's middle may lie from the centre, along each axis.
+        reach: how far a window's middle may lie from the centre, along each axis, in pixels of the window.
+        pixel: (B, 2), sizes of the window's pixels, before it is zoomed, in those of the image, (row, column); 1 each by
+            default.
 
     Returns:
         places (B, size, size, 2) as :func:`torch.nn.functional.grid_sample` takes them (x, y, in −1 to 1); and by how
-        much each window is zoomed, (B,): pixels of the image a pixel of the window.
+        much each window is zoomed, (B,): pixels of the image a pixel of the window, in those of ``pixel``.
     """
     count = len(centres)
 
@@ -48,12 +55,14 @@ def random_windows(
         ],
         1,
     ) * zoom.view(-1, 1, 1)
-    middle = centres + uniform(-reach, reach, 2)
+    pixel = torch.ones(count, 2) if pixel is None else pixel
+    middle = centres + uniform(-reach, reach, 2) * pixel
     offsets = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
     lattice = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), -1).view(1, -1, 2)
-    places = (lattice @ matrix.mT).view(count, size, size, 2) + middle[:, None, None]
+    places = (lattice @ matrix.mT).view(count, size, size, 2) * pixel[:, None, None] + middle[:, None, None]
     bend = torch.randn(count, 2, 6, 6, generator=generator) * (uniform(0, 3, 1, 1, 1) * ~plain.view(-1, 1, 1, 1))
-    places = places + F.interpolate(bend, size=(size, size), mode="bicubic", align_corners=True).movedim(1, -1)
+    bend = F.interpolate(bend, size=(size, size), mode="bicubic", align_corners=True).movedim(1, -1)
+    places = places + bend * pixel[:, None, None]
     normalised = (2 * places + 1) / torch.tensor(image_size, dtype=torch.float32) - 1
     return normalised.flip(-1), zoom
 
@@ -64,25 +73,25 @@ def take_windows(images: Tensor, places: Tensor) -> Tensor:
 
 
 def random_contrast(pairs: Tensor, inside: Tensor, generator: torch.Generator) -> Tensor:
-    """Pairs as other scanners would show them: gamma, brightness, a smooth coil field, blur and noise.
+    """Pairs, or single images, as other scanners would show them: gamma, brightness, a smooth coil field, blur and noise.
 
     The two images of a pair differ a little in gamma and gain, as frames of a cine do where blood flows in.
 
     Args:
-        pairs: (B, 2, S, S) in [0, 1].
+        pairs: (B, 2, S, S), or of single images (B, 1, S, S), in [0, 1].
         inside: (B, 1, S, S), 1 in the image and 0 beyond its border.
         generator: of the draws.
 
     Returns:
-        (B, 2, S, S) in [0, 1]; a fourth of the pairs are as they were.
+        as ``pairs``, in [0, 1]; a fourth of them are as they were.
     """
-    count, _, *size = pairs.shape
+    count, images, *size = pairs.shape
 
     def uniform(low: float, high: float, channels: int = 1) -> Tensor:
         return torch.rand(count, channels, 1, 1, generator=generator) * (high - low) + low
 
-    gamma = torch.exp(uniform(-0.5, 0.5) + uniform(-0.08, 0.08, 2))
-    gain = torch.exp(uniform(-0.25, 0.25) + uniform(-0.06, 0.06, 2))
+    gamma = torch.exp(uniform(-0.5, 0.5) + uniform(-0.08, 0.08, images))
+    gain = torch.exp(uniform(-0.25, 0.25) + uniform(-0.06, 0.06, images))
     coarse = torch.randn(count, 1, 3, 3, generator=generator) * 0.2
     coil = torch.exp(F.interpolate(coarse, size=size, mode="bicubic", align_corners=True))
     changed = pairs.clamp(0, 1) ** gamma * gain * coil + uniform(-0.12, 0.06) * inside

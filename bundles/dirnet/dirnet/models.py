@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["SHIPPED", "SHIPPED_WEIGHTS", "weights_file"]
+__all__ = ["SHIPPED", "SHIPPED_WEIGHTS", "drawing_weights_file", "weights_file"]
 
 MODELS = Path(__file__).parents[1] / "models"
 SHIPPED = {"unsupervised": MODELS / "model.pt", "contours": MODELS / "contours.pt"}  # by how they were trained
 SHIPPED_WEIGHTS = SHIPPED["contours"]  # of the two the more accurate
+DRAWING_WEIGHTS = Path(__file__).parents[2] / "lv_contour" / "models" / "model.pt"  # of the bundle beside this one
 
 
 def weights_file(path: str | Path | None = None) -> Path:
@@ -18,7 +19,22 @@ def weights_file(path: str | Path | None = None) -> Path:
     Raises:
         FileNotFoundError: when there is no such file, or no weights in the folder.
     """
-    path = SHIPPED_WEIGHTS if path is None else SHIPPED.get(str(path), Path(path))
+    return _file(SHIPPED_WEIGHTS if path is None else SHIPPED.get(str(path), Path(path)))
+
+
+def drawing_weights_file(path: str | Path | None = None) -> Path:
+    """The file that :meth:`dirnet.first_contours.FirstContours.load` reads: a checkpoint, or of a folder; by default that
+    of the bundle ``lv_contour``.
+
+    Raises:
+        FileNotFoundError: when there is no such file, or no weights in the folder.
+    """
+    if path is None and not DRAWING_WEIGHTS.is_file():
+        raise FileNotFoundError(f"'{DRAWING_WEIGHTS}' does not exist: first contours need the bundle lv_contour there")
+    return _file(DRAWING_WEIGHTS if path is None else Path(path))
+
+
+def _file(path: Path) -> Path:
     if path.is_dir():
         found = [file for file in (path / "models" / "model.pt", path / "model.pt") if file.is_file()]
         if not found:
