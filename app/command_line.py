@@ -19,8 +19,11 @@ from dirnet.files.formats import FOLLOWED, FORMATS
 from . import terminal
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dirnet.registration import Registration
     from dirnet.stack import StackRegistration
+    from transforms.cine_files import CineStack
 
 # Help and refusals take no second: each command checks what it can before it imports torch, which takes more.
 
@@ -124,13 +127,17 @@ def _similarity(registration: Registration | StackRegistration, refined: bool) -
 def propagate(
     cine: Annotated[Path, typer.Argument(help="Folder of DICOM files, or NIfTI (x, y[, slice], time).")],
     masks: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="MASK...",
             help="What is drawn, on one frame or several: NIfTI, DICOM SEG or RTSTRUCT; of one slice, PNG too. The "
             "lumen, or by name: epicardium=outer.nii.gz.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    draw_first: Annotated[
+        bool, typer.Option("--draw", help="Instead of masks: what dirnet draw draws, which is saved too. Look at it.")
+    ] = False,
     frames: Annotated[
         list[int] | None,
         typer.Option("--frame", help="On which it was drawn, from 0; one for all masks, or each its own."),
@@ -191,16 +198,22 @@ def propagate(
     Example: dirnet propagate CINESAX_300 lumen.nii.gz --frame 19 --output_dir results
 
     Example: dirnet propagate patient001_4d.nii.gz patient001_frame01_gt.nii.gz --labels acdc --frame 0
+
+    Example: dirnet propagate CINESAX_300 --draw --output_dir results
     """
     from dirnet.files.aside import check_results
-    from dirnet.files.formats import followed_files, followed_formats
-    from dirnet.models import SHIPPED_WEIGHTS, weights_file
-    from transforms.paths import check_file, stem
+    from dirnet.files.formats import first_files, followed_files, followed_formats
+    from dirnet.models import SHIPPED_WEIGHTS, drawing_weights_file, weights_file
+    from transforms.paths import check_file
     from transforms.structures import drawing_file
 
     if not cine.exists():
         raise FileNotFoundError(f"cine '{cine}' does not exist; expected a folder of DICOM files or a NIfTI file")
-    for mask in masks:
+    if bool(masks) == draw_first:
+        raise InputError("name the files of what is drawn, or --draw for first contours by a network, not both")
+    if draw_first and (labels or len(frames or ()) > 1):
+        raise InputError("--draw draws on one frame, and needs no --labels")
+    for mask in masks or ():
         check_file(drawing_file(mask)[1])
     points = _insertions(insertions)
     weights_file(weights)
@@ -208,16 +221,19 @@ def propagate(
     report = report or "report" in followed_formats(asked, dicom=True)
     if patient_name and not report:
         raise InputError("--patient_name is of the report: add --report")
+    if draw_first:
+        drawing_weights_file()
 
     from transforms.cine_files import read_cine_stack
     from transforms.drawings import read_keyframes
     from transforms.study_info import read_study_info
 
     stack = read_cine_stack(cine, series)
-    drawn = read_keyframes(masks, stack, frames or (), labels)
-    name = cine.resolve().name if cine.is_dir() else stem(cine)
+    drawn = read_keyframes(masks, stack, frames or (), labels) if masks else None
+    name = _cine_name(cine)
     chosen = [*followed_formats(asked, bool(stack.files)), *(["report"] if report else [])]
-    check_results(output_dir, followed_files(name, chosen).values(), force)
+    results = [*followed_files(name, chosen).values(), *(first_files(name).values() if draw_first else ())]
+    check_results(output_dir, results, force)
     study = read_study_info(stack).given(heart_rate, height_cm, weight_kg)
 
     from dirnet.cine import follow, saving
@@ -227,6 +243,8 @@ def propagate(
 
     phases = Phases(ed, es, frozenset(left_out_ed or ()), frozenset(left_out_es or ()))
     keep_freed_memory()
+    if drawn is None:
+        drawn = _draw(stack, frames[0] if frames else None, output_dir, name, force)
     registrar = Registrar.load(weights, refinement=refine)
     followed = follow.follow(registrar, stack, drawn, phases=phases, study=study, insertions=points)
     said = str(weights or SHIPPED_WEIGHTS.stem) + (f", {refine} steps of refinement" if refine else "")
@@ -243,6 +261,64 @@ def propagate(
         typer.echo(f"written: {path}")
     for warning in warnings:  # last, where they are read
         typer.echo(f"warning: {warning}", err=True)
+
+
+@app.command()
+def draw(
+    cine: Annotated[Path, typer.Argument(help="Short-axis slices: folder of DICOM files, or NIfTI (x, y[, slice], time).")],
+    frame: Annotated[
+        int | None, typer.Option("--frame", help="On which to draw, from 0; by default end-diastole, as found.")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option("--series", help="Number or UID of the series, where a folder has several cines.")
+    ] = None,
+    output_dir: OutputDir = Path(),
+    force: Force = False,
+) -> None:
+    """Draw a first contour of the left ventricle, lumen and epicardium, on one frame of each slice: to be looked at,
+    mended, and propagated.
+
+    Example: dirnet draw CINESAX_300 --output_dir results
+    """
+    from dirnet.files.aside import check_results
+    from dirnet.files.formats import first_files
+    from dirnet.models import drawing_weights_file
+
+    if not cine.exists():
+        raise FileNotFoundError(f"cine '{cine}' does not exist; expected a folder of DICOM files or a NIfTI file")
+    drawing_weights_file()
+    check_results(output_dir, first_files(_cine_name(cine)).values(), force)
+
+    from transforms.cine_files import read_cine_stack
+
+    stack = read_cine_stack(cine, series)
+    if frame is not None:
+        stack.check_frame(frame)
+    _draw(stack, frame, output_dir, _cine_name(cine), force)
+
+
+def _draw(stack: CineStack, frame: int | None, output_dir: Path, name: str, force: bool) -> dict[str, np.ndarray]:
+    """Draw first contours, save them, and say what was drawn: (S, T, H, W) by structure."""
+    from dirnet.cine.first_drawing import on_frame, save_first
+    from dirnet.first_contours import FirstContours
+
+    first = FirstContours.load()
+    frame = first.end_diastole(stack) if frame is None else frame
+    drawn = first.draw(stack, frame)
+    written = save_first(drawn, stack, frame, output_dir, name, force)
+    for structure, masks in drawn.items():
+        numbers = ", ".join(str(number) for number, mask in enumerate(masks) if mask.any())
+        typer.echo(f"first contour of the {structure} on frame {frame}, slices {numbers}")
+    for path in written:
+        typer.echo(f"written: {path}")
+    typer.echo("warning: drawn by a network: look at them, and mend them where they are wrong", err=True)
+    return on_frame(drawn, stack, frame)
+
+
+def _cine_name(cine: Path) -> str:
+    from transforms.paths import stem
+
+    return cine.resolve().name if cine.is_dir() else stem(cine)
 
 
 def _said(value: object) -> str:

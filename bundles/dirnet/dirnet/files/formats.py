@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from ..errors import InputError
 
-__all__ = ["FOLLOWED", "FORMATS", "followed_files", "followed_formats", "result_files"]
+__all__ = ["FOLLOWED", "FORMATS", "first_files", "followed_files", "followed_formats", "result_files"]
 
 FORMATS: dict[str, tuple[str, ...]] = {  # of a registration: how the files of each are called, after its own name
     "nifti": ("warped.nii.gz", "ddf.nii.gz"),
@@ -60,6 +60,11 @@ def followed_files(name: str, formats: Sequence[str]) -> dict[str, str]:
     """Names of the files of a followed cine called ``name``, by result; ``formats`` as :func:`followed_formats` has
     them."""
     return {result: f"{name}_{result}" for form in formats for result in FOLLOWED[form]}
+
+
+def first_files(name: str) -> dict[str, str]:
+    """Names of the files of first contours on a cine called ``name``, by result."""
+    return {result: f"{name}_first_contours.{result}" for result in ("nii.gz", "json", "png")}
 
 
 def _check(formats: Sequence[str], known: Collection[str]) -> None:
