@@ -265,7 +265,9 @@ def propagate(
 
 @app.command()
 def draw(
-    cine: Annotated[Path, typer.Argument(help="Short-axis slices: folder of DICOM files, or NIfTI (x, y[, slice], time).")],
+    cine: Annotated[
+        Path, typer.Argument(help="Of short-axis slices: folder of DICOM files, or NIfTI (x, y[, slice], time).")
+    ],
     frame: Annotated[
         int | None, typer.Option("--frame", help="On which to draw, from 0; by default end-diastole, as found.")
     ] = None,

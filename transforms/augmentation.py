@@ -30,8 +30,8 @@ def random_windows(
         image_size: (rows, columns) of the images.
         generator: of the draws.
         reach: how far a window's middle may lie from the centre, along each axis, in pixels of the window.
-        pixel: (B, 2), sizes of the window's pixels, before it is zoomed, in those of the image, (row, column); 1 each by
-            default.
+        pixel: (B, 2), sizes of the window's pixels, before it is zoomed, in those of the image, (row, column); by
+            default 1.
 
     Returns:
         places (B, size, size, 2) as :func:`torch.nn.functional.grid_sample` takes them (x, y, in −1 to 1); and by how
@@ -73,7 +73,7 @@ def take_windows(images: Tensor, places: Tensor) -> Tensor:
 
 
 def random_contrast(pairs: Tensor, inside: Tensor, generator: torch.Generator) -> Tensor:
-    """Pairs, or single images, as other scanners would show them: gamma, brightness, a smooth coil field, blur and noise.
+    """Pairs or single images as other scanners would show them: gamma, brightness, a smooth coil field, blur, noise.
 
     The two images of a pair differ a little in gamma and gain, as frames of a cine do where blood flows in.
 

@@ -14,7 +14,15 @@ from torch.utils.data import Dataset
 from .augmentation import random_contrast, random_windows, take_windows
 from .errors import InputError
 
-__all__ = ["UNKNOWN", "DrawnFrame", "DrawnFrameDataset", "RandomFrameDataset", "centred_places", "drawn_frames", "window_grid"]
+__all__ = [
+    "UNKNOWN",
+    "DrawnFrame",
+    "DrawnFrameDataset",
+    "RandomFrameDataset",
+    "centred_places",
+    "drawn_frames",
+    "window_grid",
+]
 
 UNKNOWN = -1.0  # in a mask of what is not drawn on a frame but may be there
 
@@ -39,9 +47,7 @@ class DrawnFrame:
         return bool((self.layers[1:] == 0).all())
 
 
-def drawn_frames(
-    data: Sequence[Mapping[str, Any]], structures: Sequence[str], absent: bool = True
-) -> list[DrawnFrame]:
+def drawn_frames(data: Sequence[Mapping[str, Any]], structures: Sequence[str], absent: bool = True) -> list[DrawnFrame]:
     """Frames of loaded cines on which something is drawn.
 
     Args:
@@ -94,9 +100,7 @@ def centred_places(
     return torch.stack([columns, rows], -1)[None]
 
 
-def window_grid(
-    size: tuple[int, int], spacing: tuple[float, float], centre: Tensor, side: int, pixel: float
-) -> Tensor:
+def window_grid(size: tuple[int, int], spacing: tuple[float, float], centre: Tensor, side: int, pixel: float) -> Tensor:
     """Where an image's pixels lie in a window, (1, H, W, 2): the way back from :func:`centred_places`, whose arguments
     it takes."""
     axes = [

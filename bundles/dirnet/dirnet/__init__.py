@@ -21,6 +21,7 @@ from .speed.threads import prepare
 
 if TYPE_CHECKING:
     from .errors import InputError
+    from .first_contours import FirstContours
     from .nets.networks import DIRNet
     from .propagation import Propagation
     from .registrar import Registrar
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 if "torch" not in sys.modules:  # it reads the environment when it loads
     prepare()
 
-__all__ = ["DIRNet", "InputError", "Propagation", "Registrar", "Registration"]
+__all__ = ["DIRNet", "FirstContours", "InputError", "Propagation", "Registrar", "Registration"]
 
 MODULES = {
     "DIRNet": ".nets.networks",
+    "FirstContours": ".first_contours",
     "InputError": ".errors",
     "Propagation": ".propagation",
     "Registrar": ".registrar",

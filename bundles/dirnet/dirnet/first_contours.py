@@ -55,8 +55,8 @@ class FirstContours:
         if not isinstance(network, DrawingNetwork) or network.structures[0] != "lumen":
             raise InputError(f"expected a network that draws the lumen, found {type(network).__name__}")
         self.device = torch.device(device or default_device())
-        layout: Any = torch.channels_last
-        self.network = network.eval().requires_grad_(False).to(self.device).to(memory_format=layout)
+        ready: Any = network.eval().requires_grad_(False).to(self.device)
+        self.network: DrawingNetwork = ready.to(memory_format=torch.channels_last)
         self._computing = threading.Lock()
 
     @classmethod
@@ -126,7 +126,8 @@ class FirstContours:
         if offset.norm() > OFF_CENTRE:
             middle = middle + offset / torch.tensor(spacing)
             logits = self._in_window(images, spacing, middle)
-        places = window_grid(tuple(images.shape[1:]), spacing, middle, self.network.side, self.network.pixel)
+        rows, columns = images.shape[1:]
+        places = window_grid((rows, columns), spacing, middle, self.network.side, self.network.pixel)
         whole = F.grid_sample(
             logits - OUTSIDE, places.expand(len(images), -1, -1, -1), padding_mode="zeros", align_corners=False
         )
@@ -134,8 +135,11 @@ class FirstContours:
 
     def _in_window(self, images: Tensor, spacing: tuple[float, float], middle: Tensor) -> Tensor:
         """Logits (N, structures, side, side) in the window about a place of the images."""
-        places = centred_places(tuple(images.shape[1:]), spacing, middle, self.network.side, self.network.pixel)
-        windows = take_windows(_smoothed(images[:, None], spacing, self.network.pixel), places.expand(len(images), -1, -1, -1))
+        rows, columns = images.shape[1:]
+        places = centred_places((rows, columns), spacing, middle, self.network.side, self.network.pixel)
+        windows = take_windows(
+            _smoothed(images[:, None], spacing, self.network.pixel), places.expand(len(images), -1, -1, -1)
+        )
         with self._computing:
             parts = [
                 self.network(part.to(self.device).contiguous(memory_format=torch.channels_last)).cpu()

@@ -23,8 +23,8 @@ def weights_file(path: str | Path | None = None) -> Path:
 
 
 def drawing_weights_file(path: str | Path | None = None) -> Path:
-    """The file that :meth:`dirnet.first_contours.FirstContours.load` reads: a checkpoint, or of a folder; by default that
-    of the bundle ``lv_contour``.
+    """The file that :meth:`dirnet.first_contours.FirstContours.load` reads: a checkpoint, or a folder's; by default
+    that of the bundle ``lv_contour``.
 
     Raises:
         FileNotFoundError: when there is no such file, or no weights in the folder.

@@ -21,9 +21,10 @@ class DrawingNetwork(DefinedNetwork):
     Its checkpoint says all that is needed to use it: the network, the structures and the windows.
 
     Args:
-        target: the network's class by name, of ``monai.networks.nets``; it takes images (B, 1, side, side) and returns
-            as many channels as there are structures.
-        options: its keyword arguments.
+        target: the class by name, of ``monai.networks.nets``, of a network that takes images (B, 1, side, side) and
+            gives features of the same size; a convolution of single pixels turns these into structures. MONAI's
+            ``UNet`` alone ends in as few channels as it has classes, which learns slowly.
+        options: its keyword arguments; ``out_channels``: how many features.
         structures: what it draws, a channel each, of :data:`transforms.structures.STRUCTURES`.
         side: of the windows that it is trained for, in their pixels.
         pixel: side of these in mm.
@@ -55,17 +56,19 @@ class DrawingNetwork(DefinedNetwork):
         self.structures = tuple(structures)
         self.side, self.pixel = side, pixel
         self.network = build(target, options)
+        self.head = nn.Conv2d(options["out_channels"], len(self.structures), 1)
+        nn.init.constant_(self.head.bias, -2.0)  # type: ignore[arg-type]  # most pixels lie outside
 
     def forward(self, image: Tensor) -> Tensor:
         middle = image.mean((2, 3), keepdim=True)
         spread = (image - middle).square().mean((2, 3), keepdim=True).sqrt()
-        return self.network((image - middle) / (spread + 1e-6)).float()
+        return self.head(self.network((image - middle) / (spread + 1e-6))).float()
 
 
 class DrawingLoss(nn.Module):
     """Cross-entropy of pixels and 1 − Dice of images, of what is drawn alone.
 
-    Input: logits and masks (B, structures, H, W); a mask below 0 is of a structure that is not drawn, and doesn't count.
+    Input: logits and masks (B, structures, H, W); a mask below 0 is of a structure that is not drawn: it doesn't count.
     Output: the mean over the structures that are drawn of both terms' sum.
     """
 
