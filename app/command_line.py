@@ -428,14 +428,21 @@ def phantom(
     patients: Annotated[int, typer.Option("--patients", min=3, help="Their number.")] = 12,
     seed: Annotated[int, typer.Option("--seed", help="Two seeds share no patient.")] = 0,
 ) -> None:
-    """Make beating-heart phantoms: DICOM cines, contours and splits, in the layout of the Sunnybrook data.
+    """Make beating-heart phantoms: DICOM cines, contours and splits, in the layout of the Sunnybrook data; and of the
+    first a drawing at end-diastole, ED.seg.nrrd, to carry through its cine.
 
     Example: dirnet phantom data/phantom
     """
-    from transforms.phantom import write_scd
+    from transforms.phantom import Phantom, seed_of_patient, write_scd
 
     write_scd(folder, patients=patients, seed=seed)
     typer.echo(f"written: {folder}, the cines and contours of {patients} phantoms")
+
+    from .demo import write_drawing
+
+    series, drawing = next(folder.glob("SCD_IMAGES_01/SCD0000101/*")), folder / "ED.seg.nrrd"
+    frame = write_drawing(drawing, series, Phantom(seed_of_patient(seed, 1)))
+    typer.echo(f"written: {drawing}, drawn on the first; next: dirnet propagate {series} {drawing} --frame {frame}")
 
 
 @app.command()

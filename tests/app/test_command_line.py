@@ -20,14 +20,16 @@ from typer.testing import CliRunner
 
 from app import command_line
 from dirnet.cine import saving
+from dirnet.cine.follow import follow
 from dirnet.cine.saving import LABELS, write_masks
 from dirnet.files.exports import WRITERS
 from dirnet.files.formats import FOLLOWED, FORMATS, followed_files, followed_formats
 from dirnet.files.nifti import read_displacement
 from dirnet.registrar import Registrar
+from tests import layouts
 from tests.dicom import edit, unmarked
 from transforms.cine_files import dicom_study, read_cine_stack
-from transforms.drawings import read_drawn
+from transforms.drawings import read_drawn, read_keyframes
 from transforms.phantom import Phantom, write_scd
 
 
@@ -260,10 +262,52 @@ def test_errors_are_one_line_that_names_what_is_wrong(data, monkeypatch, capsys,
     assert message.format(**names) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("preset", ["acdc", "mnms"])
+def test_label_images_of_public_data_are_followed_by_command_and_python(tmp_path, preset):
+    """Three structures of both phases: ACDC has a volume a phase, M&Ms one file with time."""
+    phantom = layouts.phantom(0)
+    phases = [phantom.ed, phantom.es]
+    if preset == "acdc":
+        folder = layouts.write_acdc(tmp_path) / "database" / "training" / "patient001"
+        cine, masks = folder / "patient001_4d.nii.gz", sorted(folder.glob("*_gt.nii.gz"))
+        frames = [int(path.name.split("frame")[1][:2]) - 1 for path in masks]
+        options = [part for frame in frames for part in ("--frame", frame)]
+    else:
+        folder = layouts.write_mnms(tmp_path) / "Training" / "Labeled" / "A0S9V9"
+        cine, masks, frames, options = folder / "A0S9V9_sa.nii.gz", [folder / "A0S9V9_sa_gt.nii.gz"], [], []
+    said = run("propagate", cine, *masks, "--labels", preset, *options, "-o", tmp_path / "out").output
+    assert "structures: lumen, epicardium, rv" in said
+    assert f"drawn on frames: {', '.join(map(str, sorted(phases)))}" in said
+    (path,) = (tmp_path / "out").glob("*_masks.nii.gz")
+    found = nib.load(path).get_fdata()
+    for phase in phases:
+        assert np.array_equal(found[..., phase], layouts.labels(phantom, phase, LABELS))
+
+    stack = read_cine_stack(cine)
+    followed = follow(Registrar.load(), stack, read_keyframes(masks, stack, frames, preset))
+    lumen, wall, rv = followed.structures.values()
+    values = {1: lumen, 2: wall & ~lumen, 3: rv & ~wall}  # a label image has one value a pixel
+    assert all(np.array_equal(found.transpose(2, 3, 1, 0) == value, masks) for value, masks in values.items())
+    again = read_keyframes([path], stack)  # saved work, opened without a word
+    assert {name: sorted(np.flatnonzero(part.any((0, 2, 3)))) for name, part in again.items()} == dict.fromkeys(
+        ("lumen", "epicardium", "rv"), sorted(phases)
+    )
+
+
 def test_info_and_phantom(tmp_path):
     assert "channels [32, 48, 64, 96]" in run("info").output
-    run("phantom", tmp_path / "phantom", "--patients", 3)
+    said = run("phantom", tmp_path / "phantom", "--patients", 3).output
     assert (tmp_path / "phantom" / "scd_patientdata.csv").is_file()
+    # what it says next, on what it has drawn: the phantom itself
+    command, series, drawing, _, frame = said.split("next: dirnet ")[1].split()
+    assert command == "propagate"
+    stack, phantom = read_cine_stack(series), Phantom(0)
+    drawn = read_keyframes([drawing], stack, [int(frame)])
+    order = slice(None, None, -1) if int(Path(stack.files[0][0]).stem[-4:]) > phantom.phases else slice(None)
+    for structure, masks in drawn.items():
+        truth = [getattr(phantom, structure)(number, phantom.ed) for number in range(3)][order]
+        assert np.array_equal(masks[:, int(frame)], truth), structure
+    assert list(drawn) == ["lumen", "epicardium", "rv"]
     help_ = run("--help").output
     assert all(command in help_ for command in ("register", "propagate", "phantom", "info"))
 

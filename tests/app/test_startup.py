@@ -64,7 +64,7 @@ def slices(tmp_path):
     [
         (("app.command_line", "register", "a.png", "none.png"), "none.png' does not exist"),
         (("app.command_line", "register", "a.png", "text.dcm"), "text.dcm: cannot be read as DICOM"),
-        (("app.command_line", "register", "a.png", "b.png", "--formats", "gif"), "got gif"),
+        (("app.command_line", "register", "a.png", "b.png", "--formats", "gif"), "got 'gif'"),
         (("app.command_line", "register", "a.png", "b.png", "--formats", "numpy"), "a_to_b_ddf.npy' exists"),
         (("app.command_line", "register", "a.png", "b.png", "-o", "text.dcm"), "text.dcm' is a file"),
         (("app.command_line", "register", "a.png", "b.png", "-w", "none.pt"), "none.pt' does not exist"),

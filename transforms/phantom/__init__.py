@@ -7,6 +7,6 @@ from the middle of the LV at ED, unless a docstring says pixels.
 """
 
 from .heart import PATHOLOGIES, Phantom
-from .scd_files import write_scd
+from .scd_files import seed_of_patient, write_scd
 
-__all__ = ["PATHOLOGIES", "Phantom", "write_scd"]
+__all__ = ["PATHOLOGIES", "Phantom", "seed_of_patient", "write_scd"]

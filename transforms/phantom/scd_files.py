@@ -17,6 +17,11 @@ from .heart import Phantom
 SERIES = 300  # number of the short-axis cine among a patient's series
 
 
+def seed_of_patient(seed: int, number: int) -> int:
+    """With which :func:`write_scd` makes the patient of a number, from 1."""
+    return seed * 10_000 + number - 1
+
+
 def write_scd(
     folder: str | Path,
     patients: int = 12,
@@ -48,7 +53,7 @@ def write_scd(
         splits = ["training"] * (patients - 2 * held_out) + ["validation"] * held_out + ["online"] * held_out
         table, lists = ["PatientID,OriginalID,Gender,Age,Pathology"], ["patient,split"]
         for number, split in enumerate(splits, 1):
-            phantom = Phantom(seed * 10_000 + number - 1, size, phases, slices)
+            phantom = Phantom(seed_of_patient(seed, number), size, phases, slices)
             name, images = f"PH-{number:02d}", f"SCD{number:05d}01"
             folder_of_images = unfinished / scd.IMAGE_FOLDER.format(part="01", image_id=images)
             _write_cines(folder_of_images / scd.CINE_FOLDER.format(series=SERIES), phantom, images)

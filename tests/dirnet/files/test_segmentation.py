@@ -6,12 +6,14 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import config
+from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
+from scipy.ndimage import binary_dilation
 
 from dirnet.files.dicom import write_segmentation
 from tests.dicom import edit, validator_errors, write_enhanced
 from transforms.cine_files import read_cine_stack
-from transforms.drawings import read_masks
+from transforms.drawings import read_masks, read_structures
 from transforms.sources import read_records
 
 MALFORMED = "ignore:.*not of the standard's form:UserWarning"
@@ -36,15 +38,15 @@ def discs(cine, slices):
     return masks
 
 
-def read_by_highdicom(path, cine):
-    """Masks (S, T, H, W) by the images that the object refers to."""
+def read_by_highdicom(path, cine, number=1):
+    """Masks (S, T, H, W) of a segment, by the images that the object refers to."""
     found = highdicom.seg.segread(path)
     masks = []
     with config.disable_value_validation():
         for files in cine.files:
             uids = [pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID for file in files]
             pixels = found.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
-            masks.append(pixels[..., 0] > 0)
+            masks.append(pixels[..., number - 1] > 0)
     return np.stack(masks)
 
 
@@ -62,6 +64,38 @@ def test_masks_are_read_by_other_programs(tmp_path, cine, slices):
     assert np.array_equal(read_by_highdicom(tmp_path / "seg.dcm", cine), masks)
     found = pydicom.dcmread(tmp_path / "seg.dcm")
     assert np.array_equal(found.pixel_array > 0, masks[masks.any((2, 3))])  # those without lumen are left out
+
+
+def heart(cine):
+    """Lumen, epicardium around it and the right ventricle, which overlaps the wall, on each frame."""
+    lumen = discs(cine, [0, 1])
+    shape = np.ones((9, 9), bool)
+    wall = np.array([[binary_dilation(mask, shape) for mask in masks] for masks in lumen])
+    return {"lumen": lumen, "epicardium": wall, "rv": np.roll(lumen, -14, 3)}
+
+
+def test_three_segments_are_read_by_other_programs(tmp_path, cine):
+    structures, path = heart(cine), tmp_path / "seg.dcm"
+    drawn = {name: np.arange(40).reshape(2, 20) % 7 == 0 for name in structures}
+    write_segmentation(path, structures, cine.files, drawn=drawn)
+    assert validator_errors(path) == []
+    found = highdicom.seg.segread(path)
+    names = ["Left ventricle lumen", "Left ventricle myocardium", "Right ventricle lumen"]
+    assert [found.get_segment_description(number).segment_label for number in (1, 2, 3)] == names
+    types = [found.get_segment_description(number).segmented_property_type for number in (1, 2, 3)]
+    known = (codes.SCT.LeftVentricle, codes.SCT.LeftVentricleMyocardium, codes.SCT.RightVentricle)
+    assert [(one.value, one.scheme_designator) for one in types] == [(one.value, "SCT") for one in known]
+    expected = {**structures, "epicardium": structures["epicardium"] & ~structures["lumen"]}
+    for number, masks in enumerate(expected.values(), 1):
+        assert np.array_equal(read_by_highdicom(path, cine, number), masks)
+    assert {name: np.array_equal(part, structures[name]) for name, part in read_structures(path, cine).items()} == {
+        "lumen": True,
+        "epicardium": True,
+        "rv": True,
+    }
+    by_hand = read_structures(path, cine, drawn_only=True)
+    for name, masks in structures.items():
+        assert np.array_equal(by_hand[name], masks & drawn[name][..., None, None]), name
 
 
 @pytest.mark.filterwarnings(MALFORMED, "ignore:Invalid value for VR UI:UserWarning")

@@ -9,8 +9,9 @@ from dirnet.files.dicom import write_structure_set
 from tests.dicom import edit, validator_errors, write_enhanced
 from transforms.cine_files import read_cine_stack
 from transforms.contours import enclosed, keyholes, outline
-from transforms.drawings import read_masks
+from transforms.drawings import read_masks, read_structures
 from transforms.sources import read_records
+from transforms.structures import TITLES
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,25 @@ def test_contours_are_those_of_the_viewer_on_their_images(tmp_path, caplog, cine
         source.StudyInstanceUID,
         frame.FrameOfReferenceUID,
     )
+
+
+def test_three_structures_are_an_roi_each(tmp_path, cine):
+    masks, path = beating(cine), tmp_path / "rtstruct.dcm"
+    row, column = np.indices(cine.images.shape[2:])
+    wall = np.broadcast_to(np.hypot(row - 20.3, column - 30.6) < 16, masks.shape)
+    structures = {"lumen": masks, "epicardium": wall, "rv": np.roll(masks, 20, 3)}
+    write_structure_set(path, structures, cine.files)
+    assert validator_errors(path) == []
+    found = pydicom.dcmread(path)
+    assert [roi.ROIName for roi in found.StructureSetROISequence] == [TITLES[name] for name in structures]
+    numbers = [roi.ROINumber for roi in found.StructureSetROISequence]
+    assert [item.ReferencedROINumber for item in found.ROIContourSequence] == numbers == [1, 2, 3]
+    assert [item.ReferencedROINumber for item in found.RTROIObservationsSequence] == numbers
+    assert [len(item.ContourSequence) for item in found.ROIContourSequence] == [39, 40, 39]
+    again = read_structures(path, cine)
+    assert {name: np.array_equal(again[name], structures[name]) for name in again} == dict.fromkeys(structures, True)
+    alone = read_structures(path, cine, "lumen=3")["lumen"]  # by number
+    assert np.array_equal(alone, structures["rv"])
 
 
 @pytest.mark.parametrize("forget", [(), ("ContourImageSequence",)], ids=["by images", "by place"])
