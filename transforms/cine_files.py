@@ -72,6 +72,11 @@ class CineStack:
         """Whether the slices are equally far apart, as far as is known."""
         return self.positions is None or not unequal(np.diff(self.positions))
 
+    @property
+    def one_plane(self) -> bool:
+        """Whether no volumes follow from areas: of one slice, and of a long-axis view, whose slices are no discs."""
+        return len(self.images) == 1 or self.view == "long axis"
+
     def check_frame(self, frame: int) -> None:
         """
         Raises:

@@ -171,8 +171,9 @@ def _measured(
         area = {name: np.where(never[:, None], np.nan, curves * parts) for name, curves in area.items()}
         function = _function(area, _volumes(area, cine), dataclasses.replace(phases, ed=function.ed, es=function.es))
     ed = 0 if function.ed is None else function.ed
-    circumferential = circumferential_strain(lengths, ed)
-    wall = measure_wall(cine, slices, structures, function.ed, function.es, insertions)
+    along = cine.view == "long axis"  # the contour is then no circumference, and has no wall at the valve
+    circumferential = np.full(cine.images.shape[1], np.nan) if along else circumferential_strain(lengths, ed)
+    wall = None if along else measure_wall(cine, slices, structures, function.ed, function.es, insertions)
     return Followed(
         cine,
         slices,

@@ -9,6 +9,7 @@ import numpy as np
 
 from .body import body_surface_area
 from .mass import myocardial_mass, wall_areas
+from .plane import longest_extents
 from .plausibility import doubtful_slices, warnings_of
 from .rates import PeakRates, peak_rates
 from .segments import LEVELS
@@ -40,7 +41,7 @@ INDEXED = {  # by m² of the body's surface
 def numbers_of(followed: Followed) -> dict[str, Any]:
     """All numbers by name, with the unit in it. Lists of 16 are of the segments of :data:`.segments.NAMES`; frames and
     slices count from 0."""
-    numbers = _drawing(followed) | _volumes(followed)
+    numbers = _drawing(followed) | _volumes(followed) | _plane(followed)
     numbers |= _output(followed, numbers) | _mass(followed) | _rates(followed) | _wall(followed)
     area = body_surface_area(followed.study.height_cm, followed.study.weight_kg)
     numbers["body_surface_area_m2"] = _number(area)
@@ -82,6 +83,25 @@ def _volumes(followed: Followed) -> dict[str, Any]:
 def _function(function: VentricularFunction | None, prefix: str) -> dict[str, Any]:
     found = {} if function is None else dataclasses.asdict(function)
     return {prefix + name: _number(found.get(key)) for key, name in VOLUMES.items()}
+
+
+def _plane(followed: Followed) -> dict[str, Any]:
+    """Of the lumen in one plane, of several slices that with the largest area: no volumes follow from it. A length is
+    that of the ventricle where the view may be a long-axis one."""
+    cine, ed, es = followed.cine, followed.function.ed, followed.function.es
+    area, length = np.full((2, 2), np.nan)
+    if cine.one_plane and "lumen" in followed.areas and ed is not None and es is not None:
+        areas = followed.areas["lumen"]
+        largest = int(np.nanargmax(areas[:, ed]))
+        area = areas[largest, [ed, es]]
+        if cine.view != "short axis":
+            length = longest_extents(followed.structures["lumen"][largest, [ed, es]], cine.spacing)
+    found: dict[str, Any] = {"view": cine.view or None}
+    for name, unit, (first, last) in (("area", "mm2", area), ("length", "mm", length)):
+        found[f"plane_{name}_end_diastole_{unit}"] = _number(first)
+        found[f"plane_{name}_end_systole_{unit}"] = _number(last)
+        found[f"plane_{name}_change_percent"] = _number(100 * (last - first) / first if first > 0 else None)
+    return found
 
 
 def _output(followed: Followed, numbers: dict[str, Any]) -> dict[str, Any]:

@@ -120,9 +120,9 @@ def volume_curve(
 
 
 def cine_volume(areas: ArrayLike, cine: CineStack) -> VolumeCurve | None:
-    """:func:`volume_curve` of areas (S, T) on a cine's slices, each with the height that its place gives it; None where
-    the distance between slices is unknown."""
-    if cine.distance is None:
+    """:func:`volume_curve` of areas (S, T) on a cine's slices, each with the height that its place gives it; None of
+    one slice and of a long-axis view, and where the distance between slices is unknown."""
+    if cine.distance is None or cine.one_plane:
         return None
     if cine.positions is None:
         return volume_curve(areas, distance=cine.distance)
