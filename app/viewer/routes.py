@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 
 from app.uploads import check_size, most_bytes
 from dirnet.cine.follow import Followed, follow
+from dirnet.cine.plane import longest_extents
 from dirnet.cine.plausibility import doubtful_slices
 from dirnet.cine.saving import save
 from dirnet.errors import InputError
@@ -234,6 +235,8 @@ def _drawn(drawing: Drawing, cine: CineStack) -> np.ndarray:
 
 def _summary(followed: Followed) -> dict[str, Any]:
     doubtful = set(doubtful_slices(followed))
+    cine, masks = followed.cine, followed.masks
+    in_plane = cine.one_plane and cine.view != "short axis"  # a length is that of the ventricle
     return {
         "frame": followed.numbers["drawn_on_frames"][0],
         "slices": {
@@ -241,6 +244,7 @@ def _summary(followed: Followed) -> dict[str, Any]:
                 "areas": followed.areas["lumen"][number].tolist(),
                 "contours": _contours(result),
                 "doubtful": number in doubtful,
+                "lengths": longest_extents(masks[number], cine.spacing).tolist() if in_plane else None,
             }
             for number, result in followed.slices.items()
         },

@@ -57,7 +57,7 @@ function listStudy(cines) {
     return { item, entries: [{ cine: cines[0], entry: item, button: cineButton(item, cines[0], cines[0].path) }] };
   }
   let shared = 0;
-  while (cines.every(({ path }) => path.length > shared + 1 && path[shared] === cines[0].path[shared])) shared++;
+  while (cines.every(({ path }) => path.length > shared && path[shared] === cines[0].path[shared])) shared++;
   const item = document.createElement("li");
   item.className = "study";
   const title = item.appendChild(document.createElement("b"));
@@ -65,7 +65,8 @@ function listStudy(cines) {
   const list = item.appendChild(document.createElement("ul"));
   const entries = cines.map((cine) => {
     const entry = list.appendChild(document.createElement("li"));
-    return { cine, entry, button: cineButton(entry, cine, cine.path.slice(shared)) };
+    const rest = cine.path.slice(shared); // none of the folder itself, whose slices may have folders of their own
+    return { cine, entry, button: cineButton(entry, cine, rest.length ? rest : ["whole folder"]) };
   });
   return { item, entries };
 }

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import uvicorn
 
 from app.viewer.access import Access
 from app.viewer.server import make_app
 from dirnet.registrar import Registrar
-from tests.app.viewer.reading import Reader
+from tests.app.viewer.reading import Reader, served
 from transforms.cine_files import read_cine_stack
 from transforms.phantom import Phantom, write_scd
 
@@ -50,14 +47,8 @@ def dice() -> Callable[[np.ndarray, np.ndarray], float]:
 def address(cines, registrar, tmp_path_factory):
     """Of a server on a free port, with its token."""
     access = Access()
-    app = make_app(cines.folder, registrar, tmp_path_factory.mktemp("results"), access)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/?token={access.token}"
-        server.should_exit = True
-        thread.join(10)
+    with served(make_app(cines.folder, registrar, tmp_path_factory.mktemp("results"), access)) as place:
+        yield f"{place}/?token={access.token}"
 
 
 @pytest.fixture

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
+import uvicorn
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
 from transforms.contours import outline
 
 DRAWN, FOLLOWED, MOTION = (0xF0, 0xE4, 0x42), (0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00)
+
+
+@contextmanager
+def served(app) -> Iterator[str]:
+    """The address of a server on a free port."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
 
 
 class Reader:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
+from app.viewer.access import Access
+from app.viewer.server import make_app
+from dirnet.cine.plane import longest_extents
 from dirnet.cine.saving import write_masks
-from tests.app.viewer.reading import DRAWN, FOLLOWED
+from tests.app.viewer.reading import DRAWN, FOLLOWED, Reader, served
 
 
 @pytest.fixture
@@ -203,3 +208,58 @@ def test_fingers_zoom_and_move(page, address, cines):
         touch("touchMove", (x + 10 * k, y))
     touch("touchEnd")
     assert see() != before
+
+
+@pytest.mark.parametrize("description", ["cine_4ch", ""])
+def test_a_long_axis_cine_has_lengths_and_no_volumes(page, cines, registrar, tmp_path, description):
+    for path in cines.series.iterdir():
+        dataset = pydicom.dcmread(path)
+        if int(dataset.InstanceNumber) <= 10:
+            dataset.SeriesDescription = description
+            dataset.save_as(tmp_path / path.name)
+    access = Access()
+    with served(make_app(tmp_path, registrar, tmp_path / "out", access)) as place:
+        page.goto(f"{place}/?token={access.token}")
+        page.click("#cines li button")
+        page.locator("#status:has-text('1 slice, 10 frames')").wait_for()
+        assert ("long axis" in page.locator("#study").inner_text()) == bool(description)
+        reader = Reader(page, cines.lumens.shape[2:])
+        reader.go_to(cines.ed)
+        page.click("#draw")
+        reader.draw(cines.lumens[1, cines.ed])
+        reader.press("Enter")
+        reader.press("p")
+        page.locator("#status:has-text('Followed')").wait_for()
+        assert page.locator("#extent").inner_text().startswith("One plane: no volumes")
+        assert page.locator("#ef-name").inner_text() == "Change of length"
+        lengths = longest_extents(cines.lumens[1], cines.stack.spacing)
+        shown = float(page.locator("#edv").inner_text().removesuffix(" mm"))
+        assert shown == pytest.approx(lengths[cines.ed], abs=2)
+        assert page.locator("[value=volume]").is_disabled()
+        page.locator("[value=length]").check()
+        assert page.locator("#curve").inner_text().strip() == "" or page.locator("#curve canvas").is_visible()
+        page.click("#save")
+        page.locator("#status:has-text('numbers.json')").wait_for()
+        numbers = json.loads(next((tmp_path / "out").rglob("*_numbers.json")).read_text())
+        assert numbers["ejection_fraction_percent"] is None
+        assert numbers["plane_length_end_diastole_mm"] == pytest.approx(shown, abs=0.5)
+
+
+def test_cines_of_one_study_stand_together(page, cines, registrar, tmp_path):
+    for name, study in (("a/4ch", "1.2.1"), ("a/sax", "1.2.1"), ("b/sax", "1.2.2")):
+        (tmp_path / name).mkdir(parents=True)
+        for path in cines.series.iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.{ord(name[2])}"
+            dataset.save_as(tmp_path / name / path.name)
+    access = Access()
+    with served(make_app(tmp_path, registrar, tmp_path / "out", access)) as place:
+        page.goto(f"{place}/?token={access.token}")
+        page.locator("#cines button").first.wait_for()
+        assert page.locator("#cines .study").count() == 1
+        assert page.locator("#cines .study > b").inner_text() == "a"
+        assert page.locator("#cines .study button b").all_inner_texts() == ["whole folder", "4ch", "sax"]
+        page.fill("#find", "4ch")
+        assert page.locator("#cines button:visible").count() == 1
+        page.fill("#find", "b/")
+        assert page.locator("#cines button:visible").all_inner_texts() == ["b\nsax"]

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
-import threading
 import time
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-import uvicorn
 
 from app.viewer.access import Access
 from app.viewer.server import make_app
 from app.viewer.shown import Shown
 from dirnet.cine.saving import write_masks
-from tests.app.viewer.reading import DRAWN, FOLLOWED, MOTION, Reader
+from tests.app.viewer.reading import DRAWN, FOLLOWED, MOTION, Reader, served
 
 
 def test_a_drawn_contour_is_followed(reader, cines, dice):
@@ -290,13 +287,8 @@ def test_a_study_offers_its_cines_and_doubts_are_shown(page, cines, registrar, t
         dataset.SeriesInstanceUID, dataset.SeriesNumber = "1.2.3.77", 77
         dataset.save_as(tmp_path / "study" / "one" / f"again_{file.name}")
     access = Access()
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(tmp_path, registrar, tmp_path / "out", access), log_level="warning")
-    )
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        page.goto(f"http://127.0.0.1:{listening.getsockname()[1]}/?token={access.token}")
+    with served(make_app(tmp_path, registrar, tmp_path / "out", access)) as place:
+        page.goto(f"{place}/?token={access.token}")
         page.click("#cines li button")
         page.locator("#status:has-text('holds 2 cines: choose one')").wait_for()
         page.click("#cines li li:has-text('77') button")
@@ -317,5 +309,3 @@ def test_a_study_offers_its_cines_and_doubts_are_shown(page, cines, registrar, t
         page.locator("#status:has-text('Followed through 10 frames')").wait_for()
         assert "drawn on 2 of 2 slices: the volumes" in page.locator("#warnings").inner_text()
         assert reader.frame() == cines.ed
-        server.should_exit = True
-        thread.join(10)
