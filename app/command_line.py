@@ -246,7 +246,10 @@ def propagate(
     if drawn is None:
         drawn = _draw(stack, frames[0] if frames else None, output_dir, name, force)
     registrar = Registrar.load(weights, refinement=refine)
-    followed = follow.follow(registrar, stack, drawn, phases=phases, study=study, insertions=points)
+    notes = (
+        ["the first contour was drawn by a network: look at it, and mend it where it is wrong"] if draw_first else []
+    )
+    followed = follow.follow(registrar, stack, drawn, phases=phases, study=study, insertions=points, notes=notes)
     said = str(weights or SHIPPED_WEIGHTS.stem) + (f", {refine} steps of refinement" if refine else "")
     written = saving.save(followed, output_dir, name, force, chosen, weights=said, patient_name=patient_name)
     numbers = followed.numbers

@@ -144,3 +144,10 @@ def test_two_drawn_frames_are_the_phases(registrar, series):
     areas = drawn[0].sum((1, 2))
     assert function.ejection_fraction == pytest.approx(100 * (1 - areas[2] / areas[0]))
     assert follow(registrar, cine, {"lumen": drawn}, phases=Phases(ed=1)).function.ed == 1
+
+
+def test_what_a_reader_has_to_know_stands_first_among_the_warnings(registrar, series):
+    cine = read_cine_stack(series)
+    plain = follow(registrar, cine, {"lumen": discs(cine)})
+    noted = follow(registrar, cine, {"lumen": discs(cine)}, earlier=plain, notes=["drawn by a network"])
+    assert noted.numbers["warnings"] == ["drawn by a network", *plain.numbers["warnings"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ class Followed:
         phases: as the reader has given them.
         study: what is known of patient and examination.
         wall: how thick the left ventricle's wall is; None without its two contours.
+        notes: what a reader has to know of the drawing, first among the warnings.
     """
 
     cine: CineStack
@@ -63,6 +64,7 @@ class Followed:
     phases: Phases
     study: StudyInfo
     wall: Wall | None
+    notes: tuple[str, ...] = ()
 
     @property
     def masks(self) -> np.ndarray:
@@ -93,6 +95,7 @@ def follow(
     insertions: Insertions | None = None,
     earlier: Followed | None = None,
     progress: Callable[[int, int], None] | None = None,
+    notes: Sequence[str] = (),
 ) -> Followed:
     """Follow what was drawn, slice by slice.
 
@@ -107,6 +110,7 @@ def follow(
         insertions: of the right ventricle on the left one, where segments begin; by default by its mask.
         earlier: of the same cine; slices on which the same was drawn are taken from it.
         progress: is told how many slices are done, and of how many.
+        notes: what a reader has to know of the drawing, such as that a network made it.
 
     Raises:
         InputError: when nothing is drawn, a structure is unknown or of another size, or ``phases`` or ``insertions`` do
@@ -134,7 +138,7 @@ def follow(
             progress(len(slices), len(chosen))
     if study is None:
         study = read_study_info(cine) if earlier is None else earlier.study
-    return _measured(cine, slices, phases, study, insertions)
+    return dataclasses.replace(_measured(cine, slices, phases, study, insertions), notes=tuple(notes))
 
 
 def _same_drawing(drawing: Mapping[str, np.ndarray], followed: Propagation) -> bool:

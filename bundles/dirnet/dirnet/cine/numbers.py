@@ -167,7 +167,7 @@ def _trust(followed: Followed) -> dict[str, Any]:
         "folded_percent": round(folded, 4),
         "lowest_estimated_dice": _number(lowest),
         "slices_to_look_at": doubtful_slices(followed),
-        "warnings": warnings_of(followed),
+        "warnings": [*followed.notes, *warnings_of(followed)],
     }
 
 
