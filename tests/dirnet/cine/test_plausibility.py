@@ -20,6 +20,7 @@ def followed(areas=AREAS, slices=None, even=True, **changes):
     masks[list(slices), :, 10:20, 10:20] = True
     made = SimpleNamespace(
         structures={"lumen": masks},
+        volumes={},
         areas={"lumen": np.where(np.isin(range(len(areas)), list(slices))[:, None], curves, np.nan)},
         slices={
             number: SimpleNamespace(folded_percent=np.zeros(FRAMES), estimated_dice=np.full(FRAMES, 0.95))
@@ -80,3 +81,11 @@ def test_slices_that_are_not_the_ventricle():
     apart = SimpleNamespace(positions=np.array([0.0, 8, 24, 32, 40]), even=False)
     assert said(cine=apart) == "slices lie 8.0 to 16.0 mm apart; the volumes bridge what is between"
     assert warnings_of(followed((500.0,))) == []  # a cine of one slice is not said to be a ventricle
+
+
+def test_a_right_ventricle_that_does_not_contract():
+    ml = np.array([100.0, 104.0, 102.0])
+    assert warnings_of(followed(volumes={"rv": SimpleNamespace(ml=ml)})) == [
+        "right ventricle: ejection fraction of -4 %: beyond what hearts do (5 to 90 %)"
+    ]
+    assert warnings_of(followed(volumes={"rv": SimpleNamespace(ml=ml * [1, 0.5, 1])})) == []

@@ -18,6 +18,7 @@ __all__ = ["doubtful_slices", "warnings_of"]
 
 MOST_FOLDED = 0.1  # % of an image's pixels
 CIRCUMFERENTIAL_STRAIN = (-55.0, 10.0)  # %, of hearts, ill ones too
+RV_EJECTION_FRACTION = (5.0, 90.0)  # %, of hearts, ill ones too
 # Area at end-diastole. Of 44 patients of the Sunnybrook data, drawn from base to apex by an expert, one is above the
 # first and one below the second.
 APEX_AREA = 0.6  # of the smaller end slice, as a part of the largest
@@ -27,11 +28,12 @@ BASE_GROWTH = 0.8  # of the larger end slice's neighbour, as a part of that slic
 def warnings_of(followed: Followed) -> list[str]:
     """What is doubtful in a cine's followed contours; empty where nothing is.
 
-    Folds above 0.1 %, contours that touch the image's border or probably fit badly, strain outside what hearts do;
+    Folds above 0.1 %, contours that touch the image's border or probably fit badly; strain or a right ventricle's
+    ejection fraction beyond what hearts do;
     slices that were not drawn on between others, lie unequally far apart, or probably do not reach base or apex;
     slices of the lumen without epicardium, where that was drawn on others.
     """
-    parts = (_of_fields, _of_contours, _of_strain, _of_extent, _of_wall)
+    parts = (_of_fields, _of_contours, _of_strain, _of_right_ventricle, _of_extent, _of_wall)
     return [warning for part in parts for warning in part(followed)]
 
 
@@ -65,6 +67,17 @@ def _of_strain(followed: Followed) -> Iterator[str]:
     if len(beyond):
         peak = beyond[np.argmax(np.abs(beyond))]
         yield f"circumferential strain of {peak:.0f} %: beyond what hearts do ({low:.0f} to {high:.0f} %)"
+
+
+def _of_right_ventricle(followed: Followed) -> Iterator[str]:
+    ed, es = followed.function.ed, followed.function.es
+    if "rv" not in followed.volumes or ed is None or es is None:
+        return
+    ml, (low, high) = followed.volumes["rv"].ml, RV_EJECTION_FRACTION
+    fraction = 100 * (1 - ml[es] / ml[ed]) if ml[ed] > 0 else np.nan
+    if not np.isnan(fraction) and not low <= fraction <= high:
+        beyond = f"beyond what hearts do ({low:.0f} to {high:.0f} %)"
+        yield f"right ventricle: ejection fraction of {fraction:.0f} %: {beyond}"
 
 
 def _of_extent(followed: Followed) -> Iterator[str]:
