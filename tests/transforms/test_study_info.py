@@ -17,7 +17,7 @@ def stack(folder, step=50, frames=12, **tags):
     """A cine of one slice whose files say ``tags``."""
     for frame in range(frames):
         image = mr_image(np.full((8, 8), frame, np.uint16), InstanceNumber=frame + 1, TriggerTime=step * frame, **tags)
-        image.save_as(folder / f"{frame:02d}.dcm", enforce_file_format=True)
+        image.save_as(folder / f"{frame:02d}.dcm")
     return read_cine_stack(folder)
 
 
