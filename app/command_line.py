@@ -201,6 +201,10 @@ def propagate(
 
     Example: dirnet propagate CINESAX_300 --draw --output_dir results
     """
+    if bool(masks) == draw_first:
+        message = "name the files of what is drawn, or --draw for first contours by a network, not both"
+        raise typer.BadParameter(message, param_hint="MASK")
+
     from dirnet.files.aside import check_results
     from dirnet.files.formats import first_files, followed_files, followed_formats
     from dirnet.models import SHIPPED_WEIGHTS, drawing_weights_file, weights_file
@@ -209,8 +213,6 @@ def propagate(
 
     if not cine.exists():
         raise FileNotFoundError(f"cine '{cine}' does not exist; expected a folder of DICOM files or a NIfTI file")
-    if bool(masks) == draw_first:
-        raise InputError("name the files of what is drawn, or --draw for first contours by a network, not both")
     if draw_first and (labels or len(frames or ()) > 1):
         raise InputError("--draw draws on one frame, and needs no --labels")
     for mask in masks or ():
