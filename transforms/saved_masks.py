@@ -19,7 +19,7 @@ import numpy as np
 from .errors import InputError
 from .structures import parse_labels
 
-__all__ = ["SavedMasks", "describe", "read_saved", "sidecar"]
+__all__ = ["SavedMasks", "describe", "is_described_by", "read_saved", "sidecar"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,14 @@ def sidecar(masks: Path) -> Path:
 def describe(masks: Path, labels: Mapping[str, int], drawn: Mapping[str, Mapping[int, list[int]]]) -> dict[str, Any]:
     """What to write beside masks that have just been written."""
     return {"labels": dict(labels), "drawn": drawn, "sha256": _digest(masks)}
+
+
+def is_described_by(masks: Path, path: Path) -> bool:
+    """Whether what stands in a file of :func:`describe` is of these masks, wherever they lie now."""
+    try:
+        return bool(json.loads(path.read_text())["sha256"] == _digest(masks))
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def read_saved(masks: Path, shape: tuple[int, int]) -> SavedMasks | None:

@@ -136,6 +136,10 @@ class Cines:
         states = [file.stat() for file in files]
         return tuple((str(file), at.st_size, at.st_mtime_ns) for file, at in zip(files, states, strict=True))
 
+    def mark(self, key: str) -> str:
+        """:meth:`stamp` in 16 letters, the same where the folder of all cines has moved as a whole."""
+        return _mark(self.without_folder(repr(self.stamp(key))))
+
     def _series(self, folder: Path, stamp: Stamp) -> list[Series]:
         """The series of a folder; the last one's are kept until its cine is read."""
         if self._found[:2] != (folder, stamp):

@@ -67,8 +67,8 @@ class Results:
             UnknownResultError: when this cine has no such result, it is too long ago, or the cine has changed since.
         """
         with self._lock:
-            entry = self._entries.get(number)
-            if entry is None or entry.cine != cine or entry.stamp != stamp:
+            entry = self._entry(cine, number, stamp)
+            if entry is None:
                 raise UnknownResultError("this result is no longer kept: propagate again")
             self._entries.move_to_end(number)
             followed = entry.followed
@@ -78,6 +78,16 @@ class Results:
                 entry.followed = followed
                 self._make_room()
         return followed
+
+    def kept(self, cine: str, number: int, stamp: Any) -> Followed | None:
+        """:meth:`get` of what is still in memory; None of all else."""
+        with self._lock:
+            entry = self._entry(cine, number, stamp)
+            return None if entry is None else entry.followed
+
+    def _entry(self, cine: str, number: int, stamp: Any) -> _Entry | None:
+        entry = self._entries.get(number)
+        return None if entry is None or entry.cine != cine or entry.stamp != stamp else entry
 
     def _make_room(self) -> None:
         used = 0

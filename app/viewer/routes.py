@@ -1,11 +1,11 @@
-"""What the viewer's page asks: cines, what follows from a contour, and that it be saved."""
+"""What the viewer's page asks: cines, what follows from contours, and that it be saved."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import BaseModel
 
 from app.uploads import check_size, most_bytes
 from dirnet.cine.follow import Followed, follow
@@ -27,11 +27,14 @@ from dirnet.fields.resampling import warp
 from dirnet.propagation import Propagation
 from dirnet.registrar import Registrar
 from transforms.cine_files import CineStack
-from transforms.contours import enclosed, outline
-from transforms.drawings import read_drawing
+from transforms.drawings import read_keyframes
+from transforms.saved_masks import is_described_by, sidecar
+from transforms.structures import LABELLED
 
 from .cines import Cines
+from .drawing import Drawing, contours_of
 from .results import Results
+from .sessions import Session, TakenError, read_session, write_session
 from .shown import Shown
 from .shown import describe as as_shown
 
@@ -40,14 +43,22 @@ __all__ = ["FIELD_STEP", "Viewer", "router"]
 FIELD_STEP = 3  # pixels between the points of which the page is told how they moved
 UPLOAD_BYTES = 2**31  # whatever the cine
 
-Ring = Annotated[list[tuple[FiniteFloat, FiniteFloat]], Field(min_length=3, max_length=10_000)]
+
+class Following(Drawing):
+    """What is to be followed.
+
+    Attributes:
+        earlier: number of a result; contours of slices that are the same are not sent once more.
+    """
+
+    earlier: int | None = None
 
 
-class Drawing(BaseModel):
-    """Contours on one frame, by number of the slice, in the form of :mod:`transforms.contours`."""
+class Keeping(Session):
+    """Work that is to be kept; see :func:`.sessions.write_session`."""
 
-    frame: int
-    contours: dict[int, list[Ring]]
+    after: int
+    force: bool = False
 
 
 class Saving(BaseModel):
@@ -64,22 +75,48 @@ class Viewer:
         registrar: that follows the contours.
         results: of the contours followed lately.
         output_dir: where results are saved, in the cines' own sub-folders.
+        progress: slices followed, and of how many, by cine, while that is going on.
     """
 
     cines: Cines
     registrar: Registrar
     results: Results
     output_dir: Path
+    progress: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def follow(self, stack: CineStack, drawing: Drawing) -> Followed:
+    def follow(self, key: str, stack: CineStack, drawing: Drawing, earlier: Followed | None = None) -> Followed:
         """
+        Args:
+            key: of the cine, whose progress can be asked for meanwhile.
+            stack: the cine.
+            drawing: on it.
+            earlier: of the same cine.
+
         Raises:
-            InputError: when there is no such frame or slice, or the contour encloses nothing or leaves the image.
+            InputError: when nothing is drawn, or not what the cine can have.
         """
-        stack.check_frame(drawing.frame)
-        drawn = np.zeros(stack.images.shape, bool)
-        drawn[:, drawing.frame] = _drawn(drawing, stack)
-        return follow(self.registrar, stack, {"lumen": drawn})
+        masks = drawing.masks(stack)
+
+        def progress(done: int, count: int) -> None:
+            self.progress[key] = done, count
+
+        try:
+            return follow(
+                self.registrar,
+                stack,
+                masks,
+                phases=drawing.phases,
+                earlier=earlier,
+                progress=progress,
+                notes=drawing.notes,
+            )
+        finally:
+            self.progress.pop(key, None)
+
+    def session_file(self, key: str) -> Path:
+        """Of the work on a cine."""
+        within, name = self.cines.place(key)
+        return self.output_dir / within / f"{name}_session.json"
 
 
 def _viewer(request: Request) -> Viewer:
@@ -99,7 +136,9 @@ Stack = Annotated[CineStack, Depends(_stack)]
 def _followed(cine: str, result: int, viewer: Shared) -> Followed:
     """A result that was given before."""
     stamp = viewer.cines.stamp(cine)
-    return viewer.results.get(cine, result, stamp, lambda drawing: viewer.follow(viewer.cines.read(cine), drawing))
+    return viewer.results.get(
+        cine, result, stamp, lambda drawing: viewer.follow(cine, viewer.cines.read(cine), drawing)
+    )
 
 
 def _followed_slice(number: int, followed: Annotated[Followed, Depends(_followed)]) -> Followed:
@@ -145,7 +184,7 @@ def describe(cine: str, viewer: Shared) -> JSONResponse:
     """What a cine is; of a folder with several, which there are."""
     if choices := viewer.cines.choices(cine):
         return JSONResponse({"choices": [{"id": key, "name": name} for key, name in choices.items()]})
-    return JSONResponse(as_shown(viewer.cines.read(cine)))
+    return JSONResponse({**as_shown(viewer.cines.read(cine)), "stamp": viewer.cines.mark(cine)})
 
 
 @router.get("/{cine}/slices/{number}/frames")
@@ -163,25 +202,60 @@ def small(stack: Stack) -> Response:
 
 @router.post("/{cine}/mask", max_body_size=UPLOAD_BYTES)
 def read_mask(
-    frame: int, stack: Stack, file: Annotated[Path, Depends(_upload)], labels: str | None = None
+    cine: str,
+    frame: int,
+    stack: Stack,
+    viewer: Shared,
+    file: Annotated[Path, Depends(_upload)],
+    labels: str | None = None,
 ) -> JSONResponse:
+    """What is drawn in a file; a drawing without time is taken for the frame that is named."""
     stack.check_frame(frame)
     try:
         check_size(file, stack)
-        masks, frame = _mask_on(file, stack, frame, labels or None)
+        _bring_sidecar(cine, file, viewer)
+        drawn = _read_keyframes(file, stack, frame, labels or None)
     except InputError as error:
         message = str(error).replace(f"{file.parent}{os.sep}", "").replace("--labels", "Labels:")
         raise InputError(message) from error
-    rings = {number: _rings(mask) for number, mask in enumerate(masks) if mask.any()}
-    return JSONResponse({"frame": frame, "slices": rings})
+    return JSONResponse({"contours": contours_of(drawn)})
 
 
 @router.post("/{cine}/follow")
-def follow_drawing(cine: str, drawing: Drawing, viewer: Shared) -> JSONResponse:
+def follow_drawing(cine: str, drawing: Following, viewer: Shared) -> JSONResponse:
     stamp = viewer.cines.stamp(cine)
-    followed = viewer.follow(viewer.cines.read(cine), drawing)
+    earlier = None if drawing.earlier is None else viewer.results.kept(cine, drawing.earlier, stamp)
+    followed = viewer.follow(cine, viewer.cines.read(cine), drawing, earlier)
     number = viewer.results.keep(cine, stamp, drawing, followed)
-    return JSONResponse({"result": number, **_summary(followed)})
+    return JSONResponse({"result": number, **_summary(followed, earlier)})
+
+
+@router.get("/{cine}/progress")
+def progress(cine: str, viewer: Shared) -> JSONResponse:
+    """How many slices have been followed, and of how many; nothing where none are being followed."""
+    found = viewer.progress.get(cine)
+    return JSONResponse({} if found is None else {"done": found[0], "all": found[1]})
+
+
+@router.get("/{cine}/session")
+def session(cine: str, viewer: Shared) -> JSONResponse:
+    """The work that was kept, and whether the cine's files are those that it was done on."""
+    try:
+        found = read_session(viewer.session_file(cine))
+    except InputError as error:
+        return JSONResponse({"session": None, "trouble": str(error)})
+    if found is None:
+        return JSONResponse({"session": None})
+    return JSONResponse({"session": found.model_dump(mode="json"), "same": found.stamp == viewer.cines.mark(cine)})
+
+
+@router.put("/{cine}/session")
+def keep_session(cine: str, keeping: Keeping, viewer: Shared) -> JSONResponse:
+    try:
+        kept = write_session(viewer.session_file(cine), keeping, viewer.cines.mark(cine), keeping.after, keeping.force)
+    except TakenError as error:
+        raise HTTPException(409, str(error)) from None
+    return JSONResponse({"version": kept.version, "saved": kept.saved})
 
 
 @router.get("/{cine}/slices/{number}/warped")
@@ -192,7 +266,7 @@ def warped(number: int, followed: FollowedSlice) -> Response:
 
 
 @router.get("/{cine}/slices/{number}/field")
-def field(number: int, followed: FollowedSlice) -> Response:
+def motion(number: int, followed: FollowedSlice) -> Response:
     moved = _moved(followed.slices[number].ddf)
     return Response(moved.astype("<f4").tobytes(), media_type="application/octet-stream")
 
@@ -209,57 +283,62 @@ def save_result(cine: str, saving: Saving, viewer: Shared) -> JSONResponse:
     return JSONResponse({"folder": str(target), "files": [path.name for path in paths]})
 
 
-def _mask_on(path: Path, stack: CineStack, frame: int, labels: str | None) -> tuple[np.ndarray, int]:
-    """What is drawn, and on which frame: the only one that the file has something on, else the one shown."""
+def _read_keyframes(path: Path, stack: CineStack, frame: int, labels: str | None) -> dict[str, np.ndarray]:
+    """What is drawn, on the file's own frames, or of one without time on the frame shown. Labels may be a structure's
+    name, of a file with one value."""
+    file, values = (f"{labels}={path}", None) if labels in LABELLED else (path, labels)
     try:
-        return read_drawing(path, stack, labels=labels)
+        return read_keyframes([file], stack, labels=values)
     except InputError:  # it names no frame of its own, or cannot be read at all, which is said again
-        return read_drawing(path, stack, frame, labels)
+        return read_keyframes([file], stack, [frame], values)
 
 
-def _drawn(drawing: Drawing, cine: CineStack) -> np.ndarray:
-    """Contours as masks (S, H, W)."""
-    slices, _, height, width = cine.images.shape
-    masks = np.zeros((slices, height, width), bool)
-    for number, rings in drawing.contours.items():
-        if not 0 <= number < slices:
-            raise InputError(f"slice must be 0 to {slices - 1}, got {number}")
-        points = np.concatenate([np.empty((0, 2)), *map(np.array, rings)])
-        if (points < -0.5).any() or (points > (width - 0.5, height - 0.5)).any():
-            raise InputError(f"slice {number}: the contour leaves the image")
-        masks[number] = enclosed(rings, (height, width))
-        if not masks[number].any():
-            raise InputError(f"slice {number}: the contour encloses no pixel")
-    return masks
+def _bring_sidecar(cine: str, file: Path, viewer: Viewer) -> None:
+    """Put beside masks that this viewer has saved what says which of them were drawn by hand; of others it does not
+    fit, by its checksum."""
+    within, name = viewer.cines.place(cine)
+    saved = viewer.output_dir / within / f"{name}_masks.json"
+    if saved.is_file() and is_described_by(file, saved):
+        sidecar(file).write_bytes(saved.read_bytes())
 
 
-def _summary(followed: Followed) -> dict[str, Any]:
+def _summary(followed: Followed, earlier: Followed | None) -> dict[str, Any]:
+    """A result, as the page is told of it; without the contours of slices that are those of an earlier one."""
     doubtful = set(doubtful_slices(followed))
     cine, masks = followed.cine, followed.masks
     in_plane = cine.one_plane and cine.view != "short axis"  # a length is that of the ventricle
+    slices = {}
+    for number, result in followed.slices.items():
+        kept = earlier is not None and earlier.slices.get(number) is result
+        slices[number] = {
+            "areas": {name: _known(curves[number]) for name, curves in followed.areas.items()},
+            "left_out": _left_out(followed, number),
+            "doubtful": number in doubtful,
+            "lengths": longest_extents(masks[number], cine.spacing).tolist() if in_plane else None,
+            "contours": None if kept else {name: _contours(result, name) for name in result.structures},
+        }
     return {
-        "frame": followed.numbers["drawn_on_frames"][0],
-        "slices": {
-            number: {
-                "areas": followed.areas["lumen"][number].tolist(),
-                "contours": _contours(result),
-                "doubtful": number in doubtful,
-                "lengths": longest_extents(masks[number], cine.spacing).tolist() if in_plane else None,
-            }
-            for number, result in followed.slices.items()
-        },
-        "volume": followed.volumes["lumen"].ml.tolist() if followed.volumes else None,
+        "slices": slices,
+        "volumes": {name: _known(curve.ml) for name, curve in followed.volumes.items()},
         "numbers": followed.numbers,
         "field_step": FIELD_STEP,
     }
 
 
-def _contours(result: Propagation) -> list[list[list[list[float]]]]:
-    return [[ring.round(3).tolist() for ring in rings] for rings in result.contours("lumen")]
+def _left_out(followed: Followed, number: int) -> list[int]:
+    """Frames on which a slice counts less than half, for the reader says that it is no part of the ventricle there."""
+    name, masks = next(iter(followed.slices[number].structures.items()))
+    gone = masks.any((1, 2)) & ~followed.structures[name][number].any((1, 2))
+    return np.flatnonzero(gone).tolist()
 
 
-def _rings(mask: np.ndarray) -> list[list[list[float]]]:
-    return [ring.round(3).tolist() for ring in outline(mask)]
+def _known(curve: np.ndarray) -> list[float | None] | None:
+    """None where there is nothing at all."""
+    return np.round(curve, 3).tolist() if np.isfinite(curve).all() else None
+
+
+def _contours(result: Propagation, structure: str) -> list[list[list[list[float]]]]:
+    return [[ring.round(2).tolist() for ring in rings] for rings in result.contours(structure)]
 
 
 def _bytes(cine: CineStack, images: np.ndarray) -> Response:

@@ -2,6 +2,25 @@
 
 const PIECES = 10; // straight ones from one point to the next
 
+const rings = new WeakMap(); // of drawings by points, which are never changed
+
+/** The rings of a drawing on an image of a size [height, width]: {points}, drawn here, or {rings}, of a mask. */
+export function ringsOf(drawing, size) {
+  if (drawing.rings) return drawing.rings;
+  if (!rings.has(drawing)) {
+    rings.set(drawing, [smoothRing(drawing.points).map((point) => rounded(inside(point, size)))]);
+  }
+  return rings.get(drawing);
+}
+
+/** The nearest place in an image. */
+export function inside([x, y], [height, width]) {
+  return [Math.min(Math.max(x, -0.5), width - 0.5), Math.min(Math.max(y, -0.5), height - 0.5)];
+}
+
+/** To a thousandth of a pixel, so that what is stored is what was drawn. */
+export const rounded = (point) => point.map((value) => Math.round(value * 1000) / 1000);
+
 /** The closed curve through the points, as a polygon: a centripetal Catmull-Rom spline, which has no loops. */
 export function smoothRing(points) {
   const count = points.length;
@@ -36,6 +55,13 @@ export function nearestPiece(ring, [x, y]) {
 
 /** After which of its points a smooth ring passes nearest to a position. */
 export const nearestPoint = (points, position) => Math.floor(nearestPiece(smoothRing(points), position) / PIECES);
+
+/** The same ring, beginning where it passes nearest to a position. */
+export function ringFrom(ring, [x, y]) {
+  const distances = ring.map((point) => Math.hypot(point[0] - x, point[1] - y));
+  const first = distances.indexOf(Math.min(...distances));
+  return [...ring.slice(first), ...ring.slice(0, first)];
+}
 
 /** A few points, equally far apart, by which a ring of many can be changed. */
 export function fewPoints(ring) {

@@ -1,6 +1,6 @@
 /* A curve over the cycle, with end-diastole, end-systole and the current frame marked; a click goes to a frame. */
 
-const INK = { text: "#a3acb8", grid: "#2a3038", curve: "#56b4e9", mark: "#a3acb8", now: "#f0e442" };
+const INK = { text: "#a3acb8", grid: "#2a3038", mark: "#a3acb8", now: "#ffffff" };
 const HEIGHT = 210;
 
 export class Curve {
@@ -9,8 +9,8 @@ export class Curve {
     new ResizeObserver(() => this.plot?.setSize({ width: element.clientWidth, height: HEIGHT })).observe(element);
   }
 
-  /** times: in ms, or null to count frames; values: one a frame; marks: frames by name. */
-  show(times, values, unit, marks) {
+  /** times: in ms, or null to count frames; values: one a frame; marks: frames by name; colour: of the curve. */
+  show(times, values, unit, marks, colour) {
     this.clear();
     const x = times ?? values.map((_, frame) => frame + 1);
     const font = "12px system-ui";
@@ -26,7 +26,7 @@ export class Curve {
         { ...axis, label: times ? "ms" : "frame", labelSize: 16, size: 32, space: 36 },
         { ...axis, label: unit, labelSize: 18, size: 44 },
       ],
-      series: [{}, { stroke: INK.curve, width: 2, points: { show: true, size: 5, fill: INK.curve } }],
+      series: [{}, { stroke: colour, width: 2, points: { show: true, size: 5, fill: colour } }],
       hooks: { draw: [(plot) => this.#mark(plot, x, marks)] },
     };
     this.plot = new uPlot(options, [x, values], this.element);

@@ -68,8 +68,9 @@ export class Overview {
     this.images = images;
   }
 
-  /** frame, current slice; outlines(slice) lie on it; drawn(slice), doubtful(slice): whether it is. */
-  show({ frame, slice: current, table, outlines, drawn, doubtful }) {
+  /** frame, current slice; outlines(slice) lie on it; drawn(slice), doubtful(slice): whether it is; leftOut(slice): at
+      which phases. */
+  show({ frame, slice: current, table, outlines, drawn, doubtful, leftOut }) {
     for (const { slice, button, canvas, pixels } of this.cells) {
       const context = canvas.getContext("2d");
       const count = canvas.width * canvas.height;
@@ -82,8 +83,11 @@ export class Overview {
       button.setAttribute("aria-pressed", String(slice === current));
       button.classList.toggle("has-contour", drawn(slice));
       button.classList.toggle("doubtful", doubtful(slice));
+      const out = leftOut(slice);
+      button.dataset.out = out.map((phase) => `no ${phase}`).join(", ");
       const about = [
         `slice ${this.counting.slice(slice)}`, button.dataset.end, drawn(slice) && "a contour is drawn here",
+        out.length && `left out at ${out.join(" and ")}`,
         doubtful(slice) && "the contour probably fits badly",
       ].filter(Boolean);
       button.setAttribute("aria-label", about.join(", "));
@@ -112,8 +116,10 @@ export class Overview {
     context.save();
     context.setTransform(1 / factor, 0, 0, 1 / factor, (0.5 - left) / factor, (0.5 - top) / factor);
     context.lineWidth = 1.6 * factor;
-    for (const { rings, colour } of outlines) {
+    for (const { rings, colour, dash = [], opacity = 1 } of outlines) {
+      context.globalAlpha = opacity;
       context.strokeStyle = colour;
+      context.setLineDash(dash.map((length) => length * factor));
       context.beginPath();
       trace(context, rings);
       context.stroke();

@@ -124,17 +124,38 @@ export function toggle(id, on) {
   element(id).setAttribute("aria-pressed", String(on));
 }
 
-/** Call what a key means, alone or with Shift, unless it is typed into something that has a use for it. */
-export function onKeys(actions, shifted) {
+/** A time, as ISO 8601 has it, to the minute and of this place. */
+export function when(iso) {
+  const date = new Date(iso);
+  return Number.isNaN(date.getTime()) ? "an unknown time" : date.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** Whether the server has all that was done: "kept", "unsaved" or "" where nothing was. */
+export function showKept(state) {
+  const texts = { kept: "✓ kept", unsaved: "… keeping", "": "" };
+  element("kept").textContent = texts[state];
+  element("kept").dataset.state = state;
+}
+
+/** Call what a key means, alone, with Shift or with Control (Command), unless it is typed into something that has a use
+    for it. */
+export function onKeys(actions, shifted, controlled) {
   document.addEventListener("keydown", (event) => {
     const { target, key } = event;
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey) {
+      const action = controlled[(event.shiftKey ? "shift+" : "") + key.toLowerCase()];
+      if (!action || ["search", "text"].includes(target.type)) return;
+      event.preventDefault();
+      return action();
+    }
     const kind = target.tagName === "INPUT" ? target.type : target.tagName;
     // the slider of the frames goes round, and up and down are slices, as elsewhere
     const moves = ["range", "radio"].includes(kind) && target.id !== "frame";
     if (["search", "text"].includes(kind) || (moves && key.startsWith("Arrow"))) return;
     if (kind === "BUTTON" && key === " ") return;
-    const action = (event.shiftKey && shifted[key]) || actions[key.length === 1 ? key.toLowerCase() : key];
+    const name = key.length === 1 ? key.toLowerCase() : key;
+    const action = (event.shiftKey && shifted[name]) || actions[name];
     if (action && action() !== false) event.preventDefault();
   });
   // after a click Space should play, not press the same button again

@@ -1,8 +1,10 @@
 /* The image and what lies on it, in the coordinates of its pixels; zoom and shift. */
 
+import { inside } from "./contour.js";
 import { drawArrows, drawGrid } from "./field.js";
 
-export const COLOURS = { drawn: "#f0e442", followed: "#56b4e9", moved: "#e69f00" };
+// those of the report; told apart by the colour-blind too
+export const COLOURS = { lumen: "#f0e442", epicardium: "#2cc295", rv: "#56b4e9", moved: "#e69f00" };
 const NEAREST = 60, FARTHEST = 0.5; // zoom: pixels of the screen for one of the image
 const STEP = 1.25; // of the zoom by a key
 const SHIFT = 40; // pixels of the screen, by a key
@@ -71,18 +73,18 @@ export class Scene {
     this.below.batchDraw();
   }
 
-  /** Outlines to lie on the image, [{rings, colour}], and what has moved. */
+  /** Outlines to lie on the image, [{rings, colour, width, dash, opacity}], and what has moved. */
   mark(outlines, field) {
     this.outlines = outlines;
     this.contours.destroyChildren();
-    for (const { rings, colour } of outlines) {
+    for (const { rings, colour, width = 2, dash, opacity = 1 } of outlines) {
       this.contours.add(new Konva.Shape({
         sceneFunc: (context, shape) => {
           context.beginPath();
           trace(context, rings);
           context.strokeShape(shape);
         },
-        stroke: colour, strokeWidth: 2, strokeScaleEnabled: false, lineJoin: "round",
+        stroke: colour, strokeWidth: width, strokeScaleEnabled: false, lineJoin: "round", dash, opacity,
       }));
     }
     this.field = field;
@@ -96,9 +98,14 @@ export class Scene {
     return this.inside([x, y]);
   }
 
-  inside([x, y]) {
-    const [height, width] = this.size;
-    return [Math.min(Math.max(x, -0.5), width - 0.5), Math.min(Math.max(y, -0.5), height - 0.5)];
+  inside(point) {
+    return inside(point, this.size);
+  }
+
+  /** What lies in the middle of the screen, in pixels of the image. */
+  middle() {
+    const { width, height } = this.stage.size(), { x, y } = this.stage.position(), scale = this.stage.scale();
+    return this.inside([(width / 2 - x) / scale.x, (height / 2 - y) / scale.y]);
   }
 
   /** Zoom in or out by keys: steps of 1 or -1. */

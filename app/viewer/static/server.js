@@ -17,15 +17,18 @@ async function ask(path, options) {
 const json = async (path, options) => (await ask(path, options)).json();
 const buffer = async (path) => (await ask(path)).arrayBuffer();
 
-function post(path, content) {
+function send(method, path, content) {
   const headers = { "Content-Type": "application/json" };
-  return json(path, { method: "POST", headers, body: JSON.stringify(content) });
+  return json(path, { method, headers, body: JSON.stringify(content) });
 }
 
 export const listCines = () => json("api/cines");
 export const describe = (cine) => json(`api/cines/${cine}`);
-export const follow = (cine, frame, contours) => post(`api/cines/${cine}/follow`, { frame, contours });
-export const save = (cine, result, overwrite) => post(`api/cines/${cine}/save`, { result, overwrite });
+export const follow = (cine, drawing, earlier) => send("POST", `api/cines/${cine}/follow`, { ...drawing, earlier });
+export const progress = (cine) => json(`api/cines/${cine}/progress`);
+export const save = (cine, result, overwrite) => send("POST", `api/cines/${cine}/save`, { result, overwrite });
+export const readSession = (cine) => json(`api/cines/${cine}/session`);
+export const keepSession = (cine, session) => send("PUT", `api/cines/${cine}/session`, session);
 
 export async function readFrames(cine, slice) {
   return new Uint16Array(await buffer(`api/cines/${cine}/slices/${slice}/frames`));

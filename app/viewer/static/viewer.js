@@ -1,19 +1,31 @@
 /* The viewer: what is shown, and what each button and key does. */
 
+import { buttons } from "./buttons.js";
 import { Compare } from "./compare.js";
+import { ringsOf } from "./contour.js";
 import { Counting, many } from "./counting.js";
-import { Editor, ringsOf } from "./editor.js";
+import { NAMES, STRUCTURES } from "./document.js";
+import { Editor } from "./editor.js";
+import { Follower } from "./follower.js";
+import { Keeper } from "./keeper.js";
 import { Overview } from "./overview.js";
-import { confirmed, listChoices, listCines, markChosen, onKeys, say, showStudy, toggle } from "./page.js";
+import {
+  confirmed, listChoices, listCines, markChosen, onKeys, say, showKept, showStudy, toggle, when,
+} from "./page.js";
 import { Panel } from "./panel.js";
+import { Pen } from "./pen.js";
 import { Player } from "./player.js";
 import { COLOURS, Scene } from "./scene.js";
 import * as server from "./server.js";
+import { Ticks } from "./ticks.js";
 import { Window } from "./window.js";
+import { received, Work } from "./work.js";
 
 const element = (id) => document.getElementById(id);
 const MOTIONS = ["off", "arrows", "grid"];
 const BLINK = 500; // ms
+const LINES = { drawn: { width: 3 }, followed: { width: 2 }, suggested: { width: 2, dash: [6, 4] } };
+const FAINT = 0.35; // opacity of a contour that is left out
 
 const grey = new Window(refresh);
 const windowed = (right, down) => grey.drag(right, down);
@@ -21,29 +33,40 @@ const scene = new Scene(element("stage"), { windowed });
 const compare = new Compare(scene, { windowed, changed: refresh, activated: swapPanes });
 const overview = new Overview(goToSlice);
 const panel = new Panel((frame) => goTo(frame));
-const player = new Player(() => goTo((frame + 1) % cine.frames, true));
-const editor = new Editor(scene, { changed: drawingChanged, ended: refresh });
+const ticks = new Ticks((frame) => goTo(frame));
+const player = new Player(() => goTo((work.frame + 1) % work.cine.frames, true));
+const follower = new Follower({ began, advanced, ended });
+const keeper = new Keeper({ kept: (kept) => kept === work && showKept("kept"), failed: notKept, taken });
 
-let cine = null; // as the server describes it, with its id and name
+let work = null; // of the cine that is shown
 let counting = null; // of its slices and frames; all else here has the server's numbers
-let slice = 0, frame = 0;
-let drawings = new Map(); // by slice, all on one frame
-let drawnFrame = null;
-let result = null; // of the drawings, as the server followed them
-let edition = 0; // of the drawings: what was asked for an earlier one is out of date
 let wanted = null; // id of the cine that was chosen last
 let loading = null; // file of the mask that was chosen last
 let motion = "off";
 let blinking = null, warpedShown = false; // the timer, and which of the two is on screen
-let busy = false;
+let saving = false, suggesting = false;
+const works = new Map(); // by id of the cine, as long as the page is open
 const loaded = new Map(); // frames, warped frames and fields by what and slice, as promises
 const ready = new Map(); // the same, those that have come
 
+const pen = new Pen({
+  get work() { return work; },
+  get counting() { return counting; },
+  rings: (structure) => outlines(work.slice, work.frame).find((line) => line.structure === structure)?.rings ?? null,
+  changed, refresh,
+  go: ({ slice, frame }) => Object.assign(work, { slice, frame }),
+});
+const editor = new Editor(scene, {
+  changed: (structure, points, step) => pen.mended(structure, points, step), dropped: refresh,
+  opened: (points) => pen.opened(points), closed: () => pen.close(),
+  chosen: (structure) => pen.choose(structure), refused: (why) => say(why, "wrong"),
+});
+
 /** What the server has of a slice: at once if it is there, else null and shown when it comes. */
 function get(what, read) {
-  const key = `${what} ${slice}`;
+  const key = `${what} ${work.slice}`;
   if (!loaded.has(key)) {
-    const request = read(cine.id, slice, result?.result);
+    const request = read(work.cine.id, work.slice, work.result?.result);
     loaded.set(key, request);
     request.then(
       (data) => { if (loaded.get(key) === request) { ready.set(key, data); refresh(); } },
@@ -60,62 +83,99 @@ function forget(...whats) {
 }
 
 async function open(id, name) {
-  if (editor.open) editor.cancel();
   player.stop();
   say(`Reading ${name} …`, "busy");
   markChosen(id);
   wanted = id;
+  let next, restored;
   try {
     const described = await server.describe(id);
     if (wanted !== id) return;
     if (described.choices) {
       listChoices(id, described.choices, (choice) => open(choice.id, `${name} / ${choice.name}`));
-      markChosen(cine?.id);
+      markChosen(work?.cine.id);
       return say(`${name} holds ${described.choices.length} cines: choose one.`);
     }
-    if (editor.open) editor.cancel(); // begun on the cine before, while this one was read
+    const cine = { id, name, ...described };
+    next = works.get(id);
+    if (next?.cine.stamp !== cine.stamp) [next, restored] = await begin(cine);
+    if (wanted !== id) return;
     player.stop();
-    cine = { id, name, ...described };
-    counting = new Counting(cine);
   } catch (error) {
     if (wanted !== id) return;
-    markChosen(cine?.id);
+    markChosen(work?.cine.id);
     return say(error.message, "wrong");
   }
-  drawings = new Map();
-  slice = counting.order[Math.floor((cine.slices - 1) / 2)];
-  frame = 0;
-  drawnFrame = null;
-  forget("frames");
-  dropResult();
+  stopBlinking();
+  motion = "off";
+  forget("frames", "warped", "field");
+  works.set(id, next);
+  work = next;
+  const { cine } = work;
+  counting = new Counting(cine);
   scene.open(cine.size, cine.spacing, cine.region);
   compare.open(cine);
   overview.open(cine, counting);
+  ticks.open(cine, counting);
   element("frame").max = cine.frames;
   showStudy(cine);
+  showKept(work.unsaved ? "unsaved" : work.version ? "kept" : "");
+  showResult();
   const [row, column] = cine.spacing.map((step) => step.toFixed(2));
   const extent = `${many(cine.slices, "slice")}, ${many(cine.frames, "frame")}`;
-  say(`${extent}, pixels of ${row} × ${column} mm. Draw the lumen on one frame.`);
+  const size = `${extent}, pixels of ${row} × ${column} mm.`;
+  say(`${size} ${restored ?? (work.document.empty ? "Draw the lumen on one frame." : "Your work is as you left it.")}`);
   grey.open(cine);
-  showSmall(cine);
+  follower.now(work);
+  showSmall(work);
+}
+
+/** The work that was done on a cine, as it was kept, or none. @returns it, and what to say of it. */
+async function begin(cine) {
+  const begun = new Work(cine);
+  begun.slice = new Counting(cine).order[Math.floor((cine.slices - 1) / 2)];
+  const { session, same, version, trouble } = await server.readSession(cine.id);
+  if (trouble) say(trouble, "wrong");
+  const left = keeper.left(cine);
+  let found = session;
+  if (session && !same) {
+    const text = `The files of this cine have changed since the work of ${when(session.saved)}. Open it all the same?`;
+    if (!(await confirmed(text, "Open it"))) found = null;
+  }
+  if (left) {
+    const after = !session || session.version === left.after || session.window === left.window;
+    const times = `This browser has unsaved work of ${when(left.saved)}, the server has work of ${when(session?.saved)}`;
+    const text = `${times}. Open the unsaved work?`;
+    if (after || (await confirmed(text, "Open the unsaved work"))) found = { ...left, version: session?.version ?? 0 };
+    else keeper.forget(cine);
+  }
+  begun.version = session?.version ?? 0;
+  if (!found) return [begun, trouble ?? null];
+  const { structure, slice, frame } = found.shown;
+  const fits = slice < cine.slices && frame < cine.frames;
+  Object.assign(begun, { structure, following: found.following, ...(fits && { slice, frame }) });
+  begun.document.content = received(found);
+  if (found !== session) keeper.changed(begun);
+  return [begun, `Work of ${when(found.saved)} restored.`];
 }
 
 /** The row of slices, once the slice itself has come. */
 async function showSmall(asked) {
   try {
-    await loaded.get(`frames ${slice}`);
-    const images = await server.readSmall(asked.id);
-    if (cine !== asked) return;
+    await loaded.get(`frames ${asked.slice}`);
+    const images = await server.readSmall(asked.cine.id);
+    if (work !== asked) return;
     overview.take(images);
     refresh();
   } catch (error) {
-    if (cine === asked) say(error.message, "wrong");
+    if (work === asked) say(error.message, "wrong");
   }
 }
 
 /** Show all as it is now. */
 function refresh() {
-  if (!cine) return;
+  if (!work) return;
+  const { cine, slice, frame, result } = work;
   const followed = result?.slices[slice];
   const frames = get("frames", server.readFrames);
   const warped = followed && blinking ? get("warped", server.readWarped) : null;
@@ -126,92 +186,206 @@ function refresh() {
   const at = (images, number) => images.subarray(number * count, (number + 1) * count);
   if (pixels) scene.show(at(pixels, frame), grey.table);
 
-  const drawing = frame === drawnFrame && !editor.open ? drawings.get(slice) : undefined;
-  const part = moved?.length / cine.frames;
+  const lines = outlines(slice, frame), part = moved?.length / cine.frames;
   const field = moved && {
     mode: motion, step: result.field_step, moved: moved.subarray(frame * part, (frame + 1) * part),
   };
-  scene.mark(editor.open ? [] : outlines(slice, frame), field);
+  scene.mark(lines, field);
   if (compare.on && frames) {
     compare.show(at(frames, compare.frame), grey.table, outlines(slice, compare.frame), counting, cine.times);
   }
-  editor.edit(!player.playing && !blinking && drawing ? drawing : null);
+  const still = !player.playing && !blinking, { open } = pen;
+  editor.show({
+    lines: still ? lines : [], open: still && open ? open.points : null,
+    structure: work.structure, colour: COLOURS[work.structure],
+  });
   describeShown(asWarped);
+  const drawn = work.document.slices, { leftOutEd, leftOutEs } = work.content;
   overview.show({
     frame, slice, table: grey.table, outlines: (number) => outlines(number, frame),
-    drawn: (number) => drawings.has(number),
+    drawn: (number) => drawn.has(number),
     doubtful: (number) => Boolean(result?.slices[number]?.doubtful),
+    leftOut: (number) => [leftOutEd.includes(number) && "ED", leftOutEs.includes(number) && "ES"].filter(Boolean),
   });
-  panel.at(slice, frame);
+  panel.at(slice, frame, work.structure);
+  ticks.show(work);
   enable();
 }
 
-/** What lies on a frame of a slice: as drawn, else as followed. */
+/** What lies on a frame of a slice, of each structure: as drawn, else as followed, else as suggested. */
 function outlines(number, at) {
-  const drawing = at === drawnFrame ? drawings.get(number) : undefined;
-  if (drawing) return [{ rings: ringsOf(scene, drawing), colour: COLOURS.drawn }];
-  const rings = result?.slices[number]?.contours[at];
-  return rings ? [{ rings, colour: COLOURS.followed }] : [];
+  const out = work.result?.slices[number]?.left_out.includes(at);
+  return STRUCTURES.flatMap((structure) => {
+    const drawing = work.document.contour(structure, number, at);
+    const followed = drawing ? null : work.rings(structure, number)?.[at];
+    const rings = drawing ? ringsOf(drawing, work.cine.size) : followed ?? suggestion(structure, number, at);
+    if (!rings?.length) return [];
+    const how = drawing ? LINES.drawn : followed ? LINES.followed : LINES.suggested;
+    const points = drawing?.points ?? null, opacity = out ? FAINT : 1;
+    return [{ structure, rings, points, colour: COLOURS[structure], ...how, opacity }];
+  });
+}
+
+/** The rings that are suggested there, as long as nothing of the structure is drawn on the slice. */
+function suggestion(structure, number, at) {
+  if (work.suggested?.frame !== at) return null;
+  if (work.document.onSlice(number).some((one) => one.structure === structure)) return null;
+  return work.suggested.contours.find((one) => one.structure === structure && one.slice === number)?.rings ?? null;
+}
+
+/** Slices with a contour that is suggested and neither accepted nor drawn anew. */
+function suggestedSlices() {
+  const { suggested } = work;
+  const slices = suggested?.contours.filter(({ structure, slice }) => suggestion(structure, slice, suggested.frame));
+  return [...new Set(slices?.map(({ slice }) => slice))];
 }
 
 function describeShown(asWarped) {
+  const { cine, slice, frame, result, document: drawing } = work;
   const time = cine.times ? `, ${Math.round(cine.times[frame])} ms` : "";
   const number = counting.frame(frame), end = overview.endOf(slice);
   element("where").textContent = `${cine.name} · slice ${counting.slice(slice)} of ${cine.slices}${end && `, ${end}`}`;
   element("stored").textContent = `in files: slice ${slice}, frame ${frame}`;
-  const drawn = asWarped && counting.frame(result.frame);
-  element("shown").textContent = asWarped ? `frame ${drawn} warped onto ${number}` : `frame ${number}`;
+  element("shown").textContent = asWarped ? `drawn frame warped onto ${number}` : `frame ${number}`;
   element("grey").textContent = String(grey);
   element("time").textContent = `frame ${number} of ${cine.frames}${time}`;
   element("frame").value = number;
   element("frame").setAttribute("aria-valuetext", `frame ${number} of ${cine.frames}${time}`);
-  element("legend").hidden = !drawings.size;
+  element("legend").hidden = drawing.empty && !work.suggested;
   document.querySelector("#legend .moved").hidden = motion === "off";
+  document.querySelector("#legend .suggested").hidden = !work.suggested;
   element("field-mode").textContent = motion;
   element("play").textContent = player.playing ? "❚❚" : "▶";
   element("play").setAttribute("aria-label", player.playing ? "Stop" : "Play");
+  for (const structure of STRUCTURES) toggle(structure, structure === work.structure);
+  toggle("draw", pen.open !== null);
+  toggle("blink", blinking !== null);
+  toggle("ed-here", work.content.ed === frame);
+  toggle("es-here", work.content.es === frame);
+  toggle("in-ed", !work.content.leftOutEd.includes(slice));
+  toggle("in-es", !work.content.leftOutEs.includes(slice));
+  element("papillary").value = work.content.papillary ?? "";
+  const { ed, es } = work.content;
+  element("phases-from").textContent = ed === null && es === null ? "by volume"
+    : [ed !== null && "ED", es !== null && "ES"].filter(Boolean).join(" and ") + " by hand";
 }
 
-function enable() {
-  const may = {
-    draw: true, load: true, play: true, frame: true, heart: true, fit: true, windowing: true, reset: true,
-    compare: true, gallery: cine.slices > 1,
-    clear: drawings.has(slice), propagate: drawings.size && !busy && !editor.open,
-    blink: result, field: result, save: result && !busy,
+/** Why each button cannot do now what it is for; null where it can. */
+function reasons() {
+  if (!work) return null;
+  const { document: drawing, content, result, slice, cine } = work;
+  const followed = result?.slices[slice] ? null : result ? "Nothing is followed on this slice." : "Propagate first.";
+  const line = pen.open ? "Close the contour first by Enter, or drop it by Esc." : null;
+  const nothing = drawing.empty ? "Draw a contour first, or load a mask." : null;
+  const waits = work.asked ? "The contours are being followed." : null;
+  const stays = waits ?? (saving ? "Being saved." : !result ? nothing ?? "Propagate first." : null);
+  const suggested = suggestedSlices();
+  return {
+    undo: drawing.past.length ? null : "There is nothing to undo.",
+    redo: drawing.coming.length ? null : "Nothing was undone.",
+    "copy-slice": pen.cannotCopy(1, 0), "copy-slice-back": pen.cannotCopy(-1, 0),
+    "copy-frame": pen.cannotCopy(0, 1), "copy-frame-back": pen.cannotCopy(0, -1),
+    "clear-contour": pen.cannotClear(),
+    clear: drawing.onSlice(slice).length || pen.open ? null : "Nothing is drawn on this slice.",
+    propagate: waits ?? line ?? nothing,
+    blink: followed, field: followed,
+    save: stays, report: stays, download: stays,
+    gallery: cine.slices > 1 ? null : "There is one slice alone.",
+    suggest: suggesting ? "The network is at work." : cannotSuggest(cine),
+    accept: suggested.includes(slice) ? null : "Nothing is suggested on this slice.",
+    "accept-all": suggested.length ? null : "Nothing is suggested.",
+    dismiss: work.suggested ? null : "Nothing is suggested.",
+    "phases-auto": content.ed === null && content.es === null ? "They are found by the volume." : null,
+    "in-ed": nothing, "in-es": nothing,
   };
-  for (const [id, yes] of Object.entries(may)) element(id).disabled = !yes;
-  element("draw").setAttribute("aria-pressed", String(editor.open !== null));
-  element("blink").setAttribute("aria-pressed", String(blinking !== null));
+}
+
+function cannotSuggest(cine) {
+  return cine.view === "long axis" ? "The network draws on short-axis slices alone." : null;
+}
+
+const { enable, act } = buttons(reasons);
+
+/** The drawing has changed. */
+function changed() {
+  if (work.document.empty) {
+    work.result = work.followed = null;
+    showResult();
+  }
+  showKept("unsaved");
+  keeper.changed(work);
+  follower.changed(work);
+  element("numbers").classList.toggle("outdated", work.outdated);
+  refresh();
+}
+
+/** The result, or that there is none. */
+function showResult() {
+  forget("warped", "field");
+  if (!work.result) {
+    motion = "off";
+    stopBlinking();
+  } else {
+    overview.ends(work.cine.base ?? baseBySize(work.result));
+  }
+  panel.show(work.cine, work.result, counting, work.structure);
+  element("numbers").classList.toggle("outdated", work.outdated);
+}
+
+function notKept(failed, error) {
+  if (failed !== work) return;
+  showKept("unsaved");
+  const again = error.status ? "" : " It is kept in this browser, and sent when the server answers.";
+  say(`Your work is not saved: ${error.message}${again}`, "wrong");
+}
+
+/** Another window has changed the same work. @returns whether this window's is to replace it. */
+async function taken(other) {
+  const changed = `${other.cine.name}: the work on this cine was changed in another window.`;
+  const text = `${changed} Keep what is drawn in this one? The other is put aside in a file.`;
+  if (await confirmed(text, "Keep this one")) return true;
+  works.delete(other.cine.id);
+  if (other === work) open(other.cine.id, other.cine.name);
+  return false;
 }
 
 function goTo(next, asPlayed = false) {
-  if (!cine || editor.open || next === null) return;
+  if (!work || next === null) return;
   if (!asPlayed) player.stop();
   else compare.step();
-  frame = (next + cine.frames) % cine.frames;
+  work.frame = (next + work.cine.frames) % work.cine.frames;
   refresh();
 }
 
 function goToSlice(next) {
-  if (!cine || next === null) return;
-  if (editor.open) editor.cancel();
-  slice = next;
+  if (!work || next === null) return;
+  work.slice = next;
   refresh();
-  overview.reveal(slice);
+  overview.reveal(next);
 }
 
-const step = (frames) => cine && goTo(frame + frames);
-const stepSlice = (slices) => cine && goToSlice(counting.onwards(slice, slices));
+const step = (frames) => work && goTo(work.frame + frames);
+const stepSlice = (slices) => work && goToSlice(counting.onwards(work.slice, slices));
+
+/** The next frame, in a direction, on which something is drawn on this slice. */
+function goToDrawn(direction) {
+  if (!work) return;
+  const { frames } = work.cine, drawn = new Set(work.document.onSlice(work.slice).map(({ frame }) => frame));
+  for (let k = 1; k <= frames; k++) {
+    const frame = (work.frame + direction * k + frames * k) % frames;
+    if (drawn.has(frame)) return goTo(frame);
+  }
+  say("Nothing is drawn on this slice.", "wrong");
+}
 
 /** End-diastole here and end-systole beside it, or one image alone. */
 function comparePhases() {
-  if (!cine || editor.open) return;
   player.stop();
   if (compare.on) compare.close();
   else {
-    const { end_diastolic_frame: ed = null, end_systolic_frame: es = null } = result?.numbers ?? {};
-    if (ed !== null) frame = ed;
-    compare.begin(es ?? overview.mostUnlike(frame));
+    const { end_diastolic_frame: ed = null, end_systolic_frame: es = null } = work.result?.numbers ?? {};
+    if (ed !== null) work.frame = ed;
+    compare.begin(es ?? overview.mostUnlike(work.frame));
   }
   toggle("compare", compare.on);
   refresh();
@@ -219,141 +393,106 @@ function comparePhases() {
 
 /** The other of two images was clicked: it is the one to draw on now. */
 function swapPanes() {
-  if (!cine || editor.open) return;
+  if (!work) return;
   player.stop();
-  [frame, compare.frame] = [compare.frame, frame];
+  [work.frame, compare.frame] = [compare.frame, work.frame];
   refresh();
 }
 
 function changeMode(name) {
-  if (!cine) return;
   toggle(name, element("stage").closest("main").classList.toggle(name));
 }
 
 function resetImage() {
-  if (!cine) return;
+  if (!work) return;
   grey.reset();
-  scene.fit(cine.region);
+  scene.fit(work.cine.region);
 }
 
 function play() {
-  if (!cine || editor.open) return;
-  player.playing ? player.stop() : player.start(cine.frames, cine.times);
+  const { frames, times } = work.cine;
+  player.playing ? player.stop() : player.start(frames, times);
   refresh();
 }
 
-async function draw() {
-  if (!cine) return;
-  if (editor.open) return editor.cancel();
+function draw() {
   player.stop();
   stopBlinking();
-  if (!(await mayDrawHere())) return refresh();
-  editor.begin();
-  say("Click along the border of the lumen; close it by a click on the first point, or Enter.");
-  refresh();
+  if (pen.open) pen.drop();
+  else pen.begin();
 }
 
-/** All contours are of one frame: another one starts anew. */
-async function mayDrawHere() {
-  if (!drawings.size || frame === drawnFrame) return true;
-  const asked = edition;
-  const number = drawings.size === 1 ? "The contour" : `The ${drawings.size} contours`;
-  const from = counting.frame(drawnFrame), to = counting.frame(frame);
-  if (!(await confirmed(`${number} on frame ${from} will be removed to draw on frame ${to}.`, "Remove"))) return false;
-  if (asked !== edition) return false; // the answer was about other contours
-  drawings.clear();
-  dropResult();
-  return true;
-}
-
-function drawingChanged(drawing) {
-  drawing ? drawings.set(slice, drawing) : drawings.delete(slice);
-  drawnFrame = frame;
-  const outdated = result !== null;
-  dropResult();
-  if (outdated) say("The drawing has changed: propagate it again.");
-  else if (drawing) say("Drag points to correct it. Draw on more slices of this frame, or propagate.");
-  refresh();
-}
-
-function clearSlice() {
-  if (drawings.delete(slice)) dropResult();
-  refresh();
-}
-
-function dropResult() {
-  edition += 1;
-  result = null;
-  motion = "off";
-  stopBlinking();
-  forget("warped", "field");
-  panel.show(cine, null);
-}
-
-/** The contours of a file, taken for the frame that is shown as it is chosen. */
+/** The contours of a file; those of one without time are taken for the frame that is shown as it is chosen. */
 async function loadMask(file) {
-  if (!file || !cine) return;
+  if (!file || !work) return;
   player.stop();
-  if (!(await mayDrawHere())) return refresh();
-  if (editor.open) editor.cancel();
-  const asked = edition, at = frame, { id } = cine;
+  const asked = work, { frame } = work, { content } = work;
   loading = file;
   say(`Reading ${file.name} …`, "busy");
   refresh();
   try {
-    const read = await server.readMask(id, at, file, element("labels").value.trim());
-    if (cine.id !== id || loading !== file) return;
-    if (asked !== edition || editor.open) throw new Error(`${file.name} was not taken: the drawing has changed since.`);
+    const { contours } = await server.readMask(asked.cine.id, frame, file, element("labels").value.trim());
+    if (work !== asked || loading !== file) return;
+    if (asked.content !== content) throw new Error(`${file.name} was not taken: the drawing has changed since.`);
     player.stop();
-    dropResult();
-    drawings = new Map(Object.entries(read.slices).map(([number, rings]) => [Number(number), { rings }]));
-    drawnFrame = frame = read.frame; // its own, where it has one
-    if (!drawings.has(slice)) slice = [...drawings.keys()][Math.floor(drawings.size / 2)];
-    const taken = `taken for frame ${counting.frame(read.frame)}`;
-    const extent = `drawn on ${drawings.size} of ${many(cine.slices, "slice")}, ${taken}`;
+    const structures = pen.load(file.name, contours);
+    const frames = [...new Set(contours.map((contour) => contour.frame))].sort((a, b) => a - b);
+    const slices = new Set(contours.map((contour) => contour.slice));
+    if (!frames.includes(work.frame)) [work.frame] = frames;
+    if (!slices.has(work.slice)) work.slice = [...slices][Math.floor(slices.size / 2)];
+    if (!structures.includes(work.structure)) [work.structure] = structures;
+    refresh();
+    const names = structures.map((structure) => NAMES[structure]).join(", ");
+    const numbers = frames.length > 6 ? `${frames.length} frames`
+      : `frame${frames.length > 1 ? "s" : ""} ${frames.map((one) => counting.frame(one)).join(", ")}`;
+    const extent = `${names} drawn on ${slices.size} of ${many(work.cine.slices, "slice")}, ${numbers}`;
     say(`${file.name}: ${extent}. Click on a contour to correct it.`);
   } catch (error) {
-    if (cine.id === id && loading === file) say(counting.said(error.message), "wrong");
+    if (work === asked && loading === file) say(counting.said(error.message), "wrong");
   }
   refresh();
 }
 
-async function propagate() {
-  if (!drawings.size || busy || editor.open) return;
-  const asked = edition, { id } = cine;
-  const contours = Object.fromEntries([...drawings].map(([number, drawing]) => [number, ringsOf(scene, drawing)]));
-  busy = true;
-  say(`Following the contour on ${many(drawings.size, "slice")} …`, "busy");
-  enable();
-  try {
-    const followed = await server.follow(id, drawnFrame, contours);
-    if (cine.id !== id) return;
-    if (asked !== edition) return say("The drawing has changed: propagate it again.");
-    result = followed;
-    overview.ends(cine.base ?? baseBySize(followed));
-    panel.show(cine, result, counting);
-    say(`Followed through ${cine.frames} frames. Space plays; B blinks each frame with the drawn one warped onto it.`);
-  } catch (error) {
-    if (cine.id === id) say(counting.said(error.message), "wrong");
-  } finally {
-    busy = false;
-    refresh();
-  }
+function propagate() {
+  work.following = true;
+  work.failed = null;
+  keeper.changed(work);
+  if (!work.outdated) return say("All contours are followed as they are drawn.");
+  follower.now(work);
 }
 
-/** Which end is the base where the slices' places do not tell: that of the larger lumens, if it is clear. */
+function began(followed) {
+  if (followed !== work) return;
+  if (!editor.dragging) say(`Following the contours on ${many(work.document.slices.size, "slice")} …`, "busy");
+  enable();
+}
+
+function advanced(followed, { done, all }) {
+  if (followed === work) say(`Following the contours: ${done} of ${many(all, "slice")} …`, "busy");
+}
+
+function ended(followed, error) {
+  if (followed !== work) return;
+  if (error) say(counting.said(error.message), "wrong");
+  else {
+    say(`Followed through ${work.cine.frames} frames. Where a contour is wrong, drag it there: the others follow.`);
+    showResult();
+  }
+  refresh();
+}
+
+/** Which end is the base where the slices' places do not tell: that of the larger contours, if it is clear. */
 function baseBySize({ slices, numbers }) {
   const drawn = Object.keys(slices).map(Number).sort((a, b) => a - b);
-  if (drawn.length < 3) return null;
-  const areas = drawn.map((number) => slices[number].areas[numbers.end_diastolic_frame ?? 0]);
-  const third = Math.ceil(drawn.length / 3), sum = (part) => part.reduce((total, area) => total + area, 0);
-  const first = sum(areas.slice(0, third)), last = sum(areas.slice(-third));
+  const found = drawn.map((number) => slices[number].areas.lumen?.[numbers.end_diastolic_frame ?? 0]).filter(Boolean);
+  if (found.length < 3) return null;
+  const third = Math.ceil(found.length / 3), sum = (part) => part.reduce((total, area) => total + area, 0);
+  const first = sum(found.slice(0, third)), last = sum(found.slice(-third));
   if (Math.max(first, last) < 1.15 * Math.min(first, last)) return null;
   return first > last ? "first" : "last";
 }
 
 function blink() {
-  if (!result) return;
   if (blinking) stopBlinking();
   else blinking = setInterval(() => { warpedShown = !warpedShown; refresh(); }, BLINK);
   refresh();
@@ -366,68 +505,98 @@ function stopBlinking() {
 }
 
 function changeMotion() {
-  if (!result) return;
   motion = MOTIONS[(MOTIONS.indexOf(motion) + 1) % MOTIONS.length];
   refresh();
 }
 
 async function save() {
-  const { id, name } = cine, { result: number } = result; // another cine may be open when the answer comes
-  busy = true;
+  const asked = work, { id, name } = work.cine; // another cine may be open when the answer comes
+  saving = true;
   enable();
   say("Saving …", "busy");
   try {
+    await follower.settled(asked);
+    const { result: number } = asked.result;
     const { folder, files } = await server.save(id, number, false).catch(async (error) => {
-      const taken = error.status === 409;
-      if (!taken || !(await confirmed(`${name}: ${error.message}: replace them?`, "Replace"))) throw error;
+      const there = error.status === 409;
+      if (!there || !(await confirmed(`${name}: ${error.message}: replace them?`, "Replace"))) throw error;
       return server.save(id, number, true);
     });
     say(`Saved in ${folder}: ${files.join(", ")}`);
   } catch (error) {
     say(error.message, "wrong");
   } finally {
-    busy = false;
+    saving = false;
     refresh();
   }
 }
 
 function escape() {
-  if (!editor.open) return false;
-  editor.cancel();
-  say("The contour was not closed, and is dropped.");
+  if (pen.open) return pen.drop();
+  return editor.release() && undefined;
 }
 
 function enter() {
-  if (!editor.open) return false;
-  if (!editor.close()) say("A contour needs three points or more.", "wrong");
+  if (!pen.open) return false;
+  pen.close();
 }
 
-const clicks = {
-  draw, propagate, blink, play, clear: clearSlice, field: changeMotion, save,
-  heart: () => cine && scene.fit(cine.region), fit: () => scene.fit(), reset: resetImage, compare: comparePhases,
+function removePoint() {
+  if (!editor.removeTouched()) say("No point is chosen: click on one, or press J. X clears the contour.", "wrong");
+}
+
+function touchPoint(steps) {
+  player.stop();
+  if (!editor.touch(steps)) say(`There is no contour of the ${NAMES[work.structure]} here.`, "wrong");
+  else say("Arrows move the point, Delete removes it, J and K choose another, Esc ends.");
+}
+
+/** Arrows move a point, where one is chosen or being set. */
+const arrow = (right, down, otherwise) => () => (work && editor.nudge(right, down, false)) || otherwise();
+const far = (right, down) => () => (work && editor.nudge(right, down, true)) || scene.shift(right, down);
+
+const actions = {
+  ...Object.fromEntries(STRUCTURES.map((structure) => [structure, () => pen.choose(structure)])),
+  draw, propagate, blink, play, field: changeMotion, save,
+  undo: () => pen.undo(), redo: () => pen.redo(),
+  "copy-slice": () => pen.copy(1, 0), "copy-slice-back": () => pen.copy(-1, 0),
+  "copy-frame": () => pen.copy(0, 1), "copy-frame-back": () => pen.copy(0, -1),
+  "clear-contour": () => pen.clear(), clear: () => pen.clearSlice(),
+  "ed-here": () => pen.setPhase("ed"), "es-here": () => pen.setPhase("es"), "phases-auto": () => pen.findPhases(),
+  "in-ed": () => pen.leaveOut("Ed"), "in-es": () => pen.leaveOut("Es"),
+  heart: () => scene.fit(work.cine.region), fit: () => scene.fit(), reset: resetImage, compare: comparePhases,
   windowing: () => changeMode("windowing"), gallery: () => changeMode("gallery"),
-  load: () => element("mask").click(), "help-open": () => element("help").showModal(),
+  load: () => element("mask").click(),
 };
-for (const [id, action] of Object.entries(clicks)) element(id).addEventListener("click", () => action());
+const call = (id) => () => act(id, actions[id]);
+for (const id of Object.keys(actions)) element(id)?.addEventListener("click", call(id));
+element("help-open").addEventListener("click", () => element("help").showModal());
 element("frame").addEventListener("input", ({ target }) => goTo(Number(target.value) - 1));
+element("papillary").addEventListener("change", ({ target }) => work && pen.setPapillary(target.value || null));
 element("named").addEventListener("change", ({ target }) => {
   document.body.classList.toggle("unnamed", !target.checked);
 });
-element("panes").addEventListener("dblclick", () => !editor.open && resetImage());
+element("panes").addEventListener("dblclick", () => work && !pen.open && resetImage());
 element("mask").addEventListener("change", ({ target }) => {
   loadMask(target.files[0]);
   target.value = ""; // so that the same file can be chosen again
 });
 onKeys({
-  " ": play, ArrowLeft: () => step(-1), ArrowRight: () => step(1),
-  ArrowUp: () => stepSlice(-1), ArrowDown: () => stepSlice(1),
-  d: draw, p: propagate, b: blink, f: changeMotion, "?": clicks["help-open"],
-  h: clicks.heart, 0: clicks.fit, r: resetImage, w: clicks.windowing, e: comparePhases, g: clicks.gallery,
+  " ": () => (work && pen.open ? editor.set() : call("play")()),
+  ArrowLeft: arrow(-1, 0, () => step(-1)), ArrowRight: arrow(1, 0, () => step(1)),
+  ArrowUp: arrow(0, -1, () => stepSlice(-1)), ArrowDown: arrow(0, 1, () => stepSlice(1)),
+  1: call("lumen"), 2: call("epicardium"), 3: call("rv"),
+  d: call("draw"), p: call("propagate"), b: call("blink"), f: call("field"), "?": () => element("help").showModal(),
+  j: () => work && touchPoint(1), k: () => work && touchPoint(-1), ",": () => goToDrawn(-1), ".": () => goToDrawn(1),
+  c: call("copy-slice"), v: call("copy-frame"), x: call("clear-contour"),
+  e: call("ed-here"), s: call("es-here"), i: call("in-ed"), o: call("in-es"),
+  h: call("heart"), 0: call("fit"), r: call("reset"), w: call("windowing"), t: call("compare"), g: call("gallery"),
   n: () => element("named").click(), "+": () => scene.zoom(1), "=": () => scene.zoom(1), "-": () => scene.zoom(-1),
-  Enter: enter, Escape: escape, Delete: () => editor.removeTouched(), Backspace: () => editor.removeTouched(),
+  Enter: enter, Escape: escape, Delete: () => work && removePoint(), Backspace: () => work && removePoint(),
 }, {
-  ArrowLeft: () => scene.shift(-1, 0), ArrowRight: () => scene.shift(1, 0),
-  ArrowUp: () => scene.shift(0, -1), ArrowDown: () => scene.shift(0, 1),
-});
+  ArrowLeft: far(-1, 0), ArrowRight: far(1, 0), ArrowUp: far(0, -1), ArrowDown: far(0, 1),
+  c: call("copy-slice-back"), v: call("copy-frame-back"), x: call("clear"),
+}, { z: call("undo"), "shift+z": call("redo"), y: call("redo"), s: call("save") });
 
+enable();
 server.listCines().then((cines) => listCines(cines, open), (error) => say(error.message, "wrong"));

@@ -43,11 +43,11 @@ def dice() -> Callable[[np.ndarray, np.ndarray], float]:
     return lambda a, b: 2 * np.sum(a & b) / (np.sum(a) + np.sum(b))
 
 
-@pytest.fixture(scope="module")
-def address(cines, registrar, tmp_path_factory):
+@pytest.fixture
+def address(cines, registrar, tmp_path):
     """Of a server on a free port, with its token."""
     access = Access()
-    with served(make_app(cines.folder, registrar, tmp_path_factory.mktemp("results"), access)) as place:
+    with served(make_app(cines.folder, registrar, tmp_path / "results", access)) as place:
         yield f"{place}/?token={access.token}"
 
 

@@ -16,7 +16,7 @@ from app.viewer.server import make_app
 from dirnet.cine.saving import write_masks
 from transforms.contours import outline
 
-REQUESTS = 200
+REQUESTS = 250
 ODD = (
     None,
     True,
@@ -61,7 +61,9 @@ class Fuzzer:
 
     def request(self, result: int) -> dict:
         pick = self.random.choice
-        kind = pick(("list", "describe", "frames", "mask", "follow", "warped", "field", "save", "file"))
+        kind = pick(
+            ("list", "describe", "frames", "mask", "follow", "warped", "field", "save", "session", "progress", "file")
+        )
         cine = pick((self.cine, self.cine, self.cine, *TEXTS))
         number = pick(("0", "0", "0", *TEXTS))
         query = {"result": pick((str(result), *TEXTS))} if kind in ("warped", "field") else {}
@@ -71,6 +73,8 @@ class Fuzzer:
             "mask": f"/{cine}/mask",
             "follow": f"/{cine}/follow",
             "save": f"/{cine}/save",
+            "session": f"/{cine}/session",
+            "progress": f"/{cine}/progress",
         }.get(kind, f"/{cine}/slices/{number}/{kind}")
         made = {"method": "GET", "url": f"/api/cines{path}", "params": query, "headers": []}
         if kind == "file":
@@ -79,10 +83,14 @@ class Fuzzer:
             made |= {"method": "POST", "content": self.bytes(self.mask)}
             name = pick(("a.nii.gz", "a.nii.gz", "a.nii", "a.dcm", "a.png", "a.txt", *TEXTS))
             made["params"] = {"name": name, "frame": pick(("0", "3", *TEXTS))}
-        if kind in ("follow", "save"):
-            body = self.json(self.drawing if kind == "follow" else {"result": result, "overwrite": True})
-            content = json.dumps(body).encode()
-            made |= {"method": "POST", "content": pick((content, content, content, self.bytes(content), b"[" * 99_999))}
+        if kind in ("follow", "save", "session"):
+            shown = {"structure": "rv", "slice": 0, "frame": 0}
+            open_ = {**shown, "points": [[1, 2]]}
+            session = {**self.drawing, "shown": shown, "open": open_, "window": "a", "after": 0, "following": True}
+            bodies = {"follow": self.drawing, "save": {"result": result, "overwrite": True}, "session": session}
+            content = json.dumps(self.json(bodies[kind])).encode()
+            method = "PUT" if kind == "session" else "POST"
+            made |= {"method": method, "content": pick((content, content, content, self.bytes(content), b"[" * 99_999))}
         if self.random.random() < 0.2:
             made["method"] = pick(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE"))
         if self.random.random() < 0.3:
@@ -137,7 +145,9 @@ def fuzz(asked, cines, tmp_path, count: int, seed: int = 0) -> Counter:
     """
     client, stranger = asked
     cine = client.get("/api/cines").json()[0]["id"]
-    drawing = {"frame": cines.ed, "contours": {"0": [ring.tolist() for ring in outline(cines.lumens[0, cines.ed])]}}
+    rings = [ring.tolist() for ring in outline(cines.lumens[0, cines.ed])]
+    contour = {"structure": "lumen", "slice": 0, "frame": cines.ed, "rings": rings}
+    drawing = {"contours": [contour], "ed": 0, "es": 4, "left_out_ed": [], "left_out_es": [1], "papillary": None}
     masks = np.zeros_like(cines.lumens)
     masks[:, cines.ed] = cines.lumens[:, cines.ed]
     write_masks(tmp_path / "lumen.nii.gz", masks, cines.stack)

@@ -16,7 +16,7 @@ from app.viewer.access import Access
 from app.viewer.server import make_app
 from dirnet.cine.plane import longest_extents
 from dirnet.cine.saving import write_masks
-from tests.app.viewer.reading import DRAWN, FOLLOWED, Reader, served
+from tests.app.viewer.reading import LUMEN, Reader, served
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def followed(reader, cines, tmp_path):
     masks[:, cines.ed] = cines.lumens[:, cines.ed]
     write_masks(tmp_path / "lumen.nii.gz", masks, cines.stack)
     reader.page.set_input_files("#mask", tmp_path / "lumen.nii.gz")
-    reader.page.locator("#status:has-text('taken for')").wait_for()
+    reader.page.locator("#status:has-text('lumen drawn on')").wait_for()
     reader.press("p")
     reader.page.locator("#status:has-text('Followed')").wait_for()
     return reader
@@ -95,14 +95,14 @@ def test_slices_in_small_tell_what_is_drawn(followed, cines):
     assert [buttons.nth(k).inner_text() for k in (0, 1)] == ["1", "2"]
     assert [buttons.nth(k).get_attribute("data-end") for k in (0, 1)] == ["base", "apex"]
     assert buttons.nth(0).get_attribute("aria-label").startswith("slice 1, base, a contour is drawn here")
-    for frame, colour in ((cines.ed, DRAWN), ((cines.ed + 4) % 10, FOLLOWED)):
+    for frame in (cines.ed, (cines.ed + 4) % 10):
         followed.go_to(frame)
         page.wait_for_timeout(100)
         for number in (0, 1):
             canvas = page.locator(f"#slices [data-slice='{number}'] canvas")
             picture = base64.b64decode(canvas.evaluate("c => c.toDataURL()").split(",")[1])
             seen = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
-            yellow = np.argwhere(np.abs(seen - colour).sum(2) < 120)
+            yellow = np.argwhere(np.abs(seen - LUMEN).sum(2) < 120)
             lumen = np.argwhere(cines.lumens[number, frame])
             assert np.abs(yellow.mean(0) - lumen.mean(0)).max() < 2
     assert page.locator("#where").inner_text().endswith("slice 2 of 2, apex")
@@ -121,7 +121,7 @@ def test_two_frames_side_by_side(followed, cines):
     page, lumens = followed.page, cines.lumens
     es = int(lumens.sum((0, 2, 3)).argmin())
     followed.go_to(3)
-    followed.press("e")
+    followed.press("t")
     page.wait_for_timeout(200)
     assert followed.frame() == cines.ed
     assert page.locator("#other-shown").inner_text().split(",")[0] in {f"frame {es + k}" for k in (0, 1, 2)}
@@ -148,7 +148,7 @@ def test_two_frames_side_by_side(followed, cines):
     page.wait_for_timeout(400)
     followed.press("Space")
     assert page.locator("#other-frame").input_value() == str((followed.frame() - number + 1) % 10 + 1)
-    followed.press("e")
+    followed.press("t")
     assert not page.locator("#other-pane").is_visible()
 
 

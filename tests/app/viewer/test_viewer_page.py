@@ -15,7 +15,7 @@ from app.viewer.access import Access
 from app.viewer.server import make_app
 from app.viewer.shown import Shown
 from dirnet.cine.saving import write_masks
-from tests.app.viewer.reading import DRAWN, FOLLOWED, MOTION, Reader, served
+from tests.app.viewer.reading import LUMEN, MOTION, Reader, served
 
 
 def test_a_drawn_contour_is_followed(reader, cines, dice):
@@ -23,13 +23,13 @@ def test_a_drawn_contour_is_followed(reader, cines, dice):
     page.click("#draw")
     reader.draw(lumens[0, ed])
     reader.press("Enter")
-    drawn = reader.enclosed(DRAWN)
+    drawn = reader.enclosed(LUMEN)
     assert dice(drawn, lumens[0, ed]) > 0.95
     page.click("#propagate")
     assert reader.status().startswith("Followed through 10 frames")
     for frame in (0, 2, 4, 6, ed):
         reader.go_to(frame)
-        assert dice(reader.enclosed(DRAWN if frame == ed else FOLLOWED), lumens[0, frame]) > 0.8, frame
+        assert dice(reader.enclosed(LUMEN), lumens[0, frame]) > 0.8, frame
     reader.go_to(ed)
     # what is drawn is what is measured: the pixels, whose area is in the panel
     area = float(page.locator("#area").inner_text().removesuffix(" cm²"))
@@ -49,7 +49,7 @@ def test_a_drawn_contour_is_followed(reader, cines, dice):
         frames.add(reader.see()[100:].tobytes())
         labels.add(page.locator("#shown").inner_text())
     shown = volume.argmin() + 1
-    assert labels == {f"frame {shown}", f"frame {ed + 1} warped onto {shown}"}
+    assert labels == {f"frame {shown}", f"drawn frame warped onto {shown}"}
     assert len(frames) > 1
     reader.press("b")
 
@@ -88,7 +88,7 @@ def test_points_are_drawn_on_their_pixels_and_corrected(reader, cines):
     for corner in corners:
         reader.click(*corner)
     reader.click(*corners[0])  # closes it
-    square = reader.enclosed(DRAWN).sum()
+    square = reader.enclosed(LUMEN).sum()
     assert square > 0.9 * 30 * 30
     box, scale, (left, top) = reader._scale()
     screen = [(box["x"] + left + x * scale, box["y"] + top + y * scale) for x, y in [*corners, (90, 20)]]
@@ -96,16 +96,16 @@ def test_points_are_drawn_on_their_pixels_and_corrected(reader, cines):
     page.mouse.down()
     page.mouse.move(*screen[4], steps=4)
     page.mouse.up()
-    assert reader.enclosed(DRAWN).sum() > square + 100
+    assert reader.enclosed(LUMEN).sum() > square + 100
     reader.click(90, 20, button="right")  # a point less
-    triangle = reader.enclosed(DRAWN).sum()
+    triangle = reader.enclosed(LUMEN).sum()
     assert triangle < 0.85 * square
     reader.press("d")
     reader.click(10, 10)
     reader.press("Escape")
-    assert reader.enclosed(DRAWN).sum() == triangle
+    assert reader.enclosed(LUMEN).sum() == triangle
     reader.click(40, 30, button="right")
-    assert reader.enclosed(DRAWN).sum() == 0
+    assert reader.enclosed(LUMEN).sum() == 0
     assert page.locator("#propagate").is_disabled()
 
 
@@ -165,7 +165,7 @@ def test_a_mask_is_loaded_and_errors_are_shown(reader, cines, dice, tmp_path):
     assert "drawn on 2 of 2 slices" in reader.status()
     for number in (0, 1):
         reader.go_to_slice(number)
-        assert dice(reader.enclosed(DRAWN), cines.lumens[number, ed]) > 0.97
+        assert dice(reader.enclosed(LUMEN), cines.lumens[number, ed]) > 0.97
     reader.press("p")
     assert reader.status().startswith("Followed")
     assert page.locator("#extent").inner_text() == "Sum of discs over all 2 slices."
@@ -179,9 +179,8 @@ def test_a_mask_is_loaded_and_errors_are_shown(reader, cines, dice, tmp_path):
 @pytest.fixture
 def mask(cines, tmp_path):
     """A file of the lumens at end-diastole, which names no frame."""
-    lumens = cines.lumens.copy()
-    lumens[:] = lumens[:, cines.ed, None]
-    write_masks(tmp_path / "lumen.nii.gz", lumens, cines.stack)
+    write_masks(tmp_path / "lumen.nii.gz", cines.lumens, cines.stack)
+    sitk.WriteImage(sitk.ReadImage(tmp_path / "lumen.nii.gz")[..., cines.ed], tmp_path / "lumen.nii.gz")
     return tmp_path / "lumen.nii.gz"
 
 
@@ -218,11 +217,11 @@ def test_a_mask_is_taken_for_the_frame_it_was_asked_for(reader, mask):
     reader.go_to((asked + 4) % 10)
     page.click("#play")
     let(page, held)
-    assert reader.status().endswith(f"taken for frame {asked + 1}. Click on a contour to correct it.")
+    assert reader.status().endswith(f"2 of 2 slices, frame {asked + 1}. Click on a contour to correct it.")
     assert reader.frame() == asked
     page.wait_for_timeout(200)
     assert reader.frame() == asked
-    assert reader.enclosed(DRAWN).any()
+    assert reader.enclosed(LUMEN).any()
 
 
 def test_a_mask_that_comes_too_late_is_dropped(reader, mask):
@@ -243,7 +242,7 @@ def test_a_mask_that_comes_too_late_is_dropped(reader, mask):
     page.wait_for_timeout(100)
     let(page, held)
     let(page, held)
-    assert reader.status().startswith("last.nii.gz: drawn on 2")
+    assert reader.status().startswith("last.nii.gz: lumen drawn on 2")
 
     page.set_input_files("#mask", mask)
     page.click("#cines li:nth-child(2) button")
@@ -256,7 +255,7 @@ def test_a_mask_that_comes_too_late_is_dropped(reader, mask):
 def test_what_is_asked_of_one_cine_does_not_reach_another(reader, mask):
     page = reader.page
     page.set_input_files("#mask", mask)
-    page.locator("#status:has-text('taken for')").wait_for()
+    page.locator("#status:has-text('lumen drawn on')").wait_for()
     reader.press("p")
     page.locator("#status:has-text('Followed')").wait_for()
     saves = hold(page, "**/save")

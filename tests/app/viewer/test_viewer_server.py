@@ -63,9 +63,19 @@ def cine(client):
     return f"/api/cines/{client.get('/api/cines').json()[0]['id']}"
 
 
-def drawing_of(masks, frame):
-    contours = {str(number): [ring.tolist() for ring in outline(mask)] for number, mask in enumerate(masks)}
-    return {"frame": frame, "contours": {number: rings for number, rings in contours.items() if rings}}
+def drawn(number, frame, *rings, structure="lumen"):
+    """A drawing of one contour."""
+    return {"contours": [{"structure": structure, "slice": number, "frame": frame, "rings": rings}]}
+
+
+def together(*drawings):
+    return {"contours": [contour for drawing in drawings for contour in drawing["contours"]]}
+
+
+def drawing_of(masks, frame, structure="lumen"):
+    """Of masks (S, H, W) on one frame."""
+    rings = {number: [ring.tolist() for ring in outline(mask)] for number, mask in enumerate(masks) if mask.any()}
+    return together(*(drawn(number, frame, *found, structure=structure) for number, found in rings.items()))
 
 
 def circle(row, column, radius, points=200):
@@ -159,9 +169,7 @@ def test_nifti_cines_and_what_cannot_be_read(cines, registrar, tmp_path):
     assert refused.json()["detail"].startswith("broken.nii: cannot be read as NIfTI")
     assert client.get(f"/api/cines/{ids['beat.nii.gz']}").json()["times"] is None
     ring = circle(48, 56, 12)
-    numbers = client.post(
-        f"/api/cines/{ids['beat.nii.gz']}/follow", json={"frame": 0, "contours": {"0": [ring]}}
-    ).json()["numbers"]
+    numbers = client.post(f"/api/cines/{ids['beat.nii.gz']}/follow", json=drawn(0, 0, ring)).json()["numbers"]
     assert numbers["ejection_fraction_percent"] is None
 
 
@@ -190,7 +198,7 @@ def test_a_folder_with_several_series_offers_its_cines(registrar, tmp_path):
     assert [(cine["slices"], cine["frames"]) for cine in found] == [(2, 4), (1, 4)]
     assert len(client.get("/api/cines").json()) == 1  # found anew, while what was chosen stays
     long_axis = f"/api/cines/{choices[1]['id']}"
-    drawing = {"frame": 0, "contours": {"0": [circle(24, 32, 9)]}}
+    drawing = drawn(0, 0, circle(24, 32, 9))
     result = client.post(f"{long_axis}/follow", json=drawing).json()["result"]
     saved = client.post(f"{long_axis}/save", json={"result": result}).json()
     assert "study_series_30_numbers.json" in saved["files"]
@@ -232,33 +240,102 @@ def test_a_mask_with_several_values_needs_labels(client, cine, cines, tmp_path):
     assert refused.status_code == 422
     assert "which is the lumen? Labels: lumen=VALUE, or acdc, or mnms" in refused.json()["detail"]
     read = client.post(f"{cine}/mask", params={**query, "labels": "lumen=3,rv=1"}, content=content).json()
-    assert read["frame"] == 3
-    for number, rings in read["slices"].items():
-        assert np.array_equal(enclosed(rings, masks.shape[2:]), cines.lumens[int(number), 3] > 0)
+    assert {contour["structure"] for contour in read["contours"]} == {"lumen", "rv"}
+    assert {contour["frame"] for contour in read["contours"]} == {3}
+    masks_of = {"lumen": cines.lumens[:, 3], "rv": ~cines.lumens[:, 3]}
+    for contour in read["contours"]:
+        found = enclosed(contour["rings"], masks.shape[2:])
+        assert np.array_equal(found, masks_of[contour["structure"]][contour["slice"]])
 
 
 def test_a_drawn_circle_is_the_pixels_whose_centres_it_holds(client, cine, cines):
     slices, _, height, width = cines.lumens.shape
     row, column = np.indices((height, width))
     expected = np.hypot(row - 40.3, column - 61.8) < 17.2
-    drawing = {"frame": 3, "contours": {str(slices - 1): [circle(40.3, 61.8, 17.2)]}}
+    drawing = drawn(slices - 1, 3, circle(40.3, 61.8, 17.2))
     answer = client.post(f"{cine}/follow", json=drawing).json()
     followed = answer["slices"][str(slices - 1)]
-    assert np.array_equal(enclosed(followed["contours"][3], (height, width)), expected)
-    assert followed["areas"][3] == pytest.approx(expected.sum() * np.prod(cines.stack.spacing))
-    assert followed["areas"][3] == pytest.approx(np.pi * 17.2**2 * np.prod(cines.stack.spacing), rel=0.01)
+    areas = followed["areas"]["lumen"]
+    assert np.array_equal(enclosed(followed["contours"]["lumen"][3], (height, width)), expected)
+    assert areas[3] == pytest.approx(expected.sum() * np.prod(cines.stack.spacing), abs=0.001)
+    assert areas[3] == pytest.approx(np.pi * 17.2**2 * np.prod(cines.stack.spacing), rel=0.01)
 
 
 def test_the_contour_follows_the_lumen(client, cine, cines, dice):
     drawing = drawing_of(cines.lumens[:, cines.ed], cines.ed)
     answer = client.post(f"{cine}/follow", json=drawing).json()
     for number, followed in answer["slices"].items():
-        for rings, lumen in zip(followed["contours"], cines.lumens[int(number)], strict=True):
+        for rings, lumen in zip(followed["contours"]["lumen"], cines.lumens[int(number)], strict=True):
             assert dice(enclosed(rings, lumen.shape), lumen) > 0.75
     volume = cines.lumens.sum((0, 2, 3))
     fraction = 100 * (1 - volume.min() / volume.max())
     assert answer["numbers"]["ejection_fraction_percent"] == pytest.approx(fraction, abs=6)
-    assert max(answer["volume"]) == pytest.approx(answer["numbers"]["end_diastolic_volume_ml"], abs=0.01)
+    assert max(answer["volumes"]["lumen"]) == pytest.approx(answer["numbers"]["end_diastolic_volume_ml"], abs=0.01)
+
+
+def test_structures_follow_from_their_own_frames(client, cine, cines):
+    ed, es = cines.ed, int(cines.lumens.sum((0, 2, 3)).argmin())
+    lumen, wall = circle(48, 56, 12), circle(48, 56, 20)
+    drawing = together(
+        drawn(0, ed, lumen),
+        drawn(0, es, circle(48, 56, 8)),
+        drawn(1, ed, lumen),
+        drawn(0, ed, wall, structure="epicardium"),
+        drawn(1, es, circle(48, 90, 9), structure="rv"),
+    )
+    answer = client.post(f"{cine}/follow", json=drawing).json()
+    first, second = answer["slices"]["0"], answer["slices"]["1"]
+    assert (set(first["contours"]), set(second["contours"])) == ({"lumen", "epicardium"}, {"lumen", "rv"})
+    area = np.prod(cines.stack.spacing)
+    assert first["areas"]["lumen"][es] == pytest.approx(area * np.pi * 8**2, rel=0.03)
+    assert first["areas"]["epicardium"][ed] == pytest.approx(area * np.pi * 20**2, rel=0.03)
+    assert second["areas"]["rv"][es] == pytest.approx(area * np.pi * 9**2, rel=0.03)
+    assert second["areas"]["epicardium"] is None
+    assert set(answer["volumes"]) == {"lumen", "epicardium", "rv"}
+    assert answer["numbers"]["myocardial_mass_g"] > 0
+
+    # only what has changed is sent once more
+    mended = together(drawing, drawn(1, es, circle(48, 56, 7)))
+    again = client.post(f"{cine}/follow", json={**mended, "earlier": answer["result"]}).json()
+    assert again["slices"]["0"]["contours"] is None
+    assert again["slices"]["1"]["contours"] != second["contours"]
+    alone = client.post(f"{cine}/follow", json=mended).json()
+    assert alone["slices"]["1"] == again["slices"]["1"]
+    assert alone["numbers"] == again["numbers"]
+    other = client.get("/api/cines").json()[1]["id"]
+    foreign = client.post(f"/api/cines/{other}/follow", json={**drawing, "earlier": answer["result"]}).json()
+    assert foreign["slices"]["0"]["contours"] is not None
+
+
+def test_phases_and_slices_are_left_out_as_a_reader_says(client, cine, cines):
+    drawing = together(drawn(0, cines.ed, RING), drawn(1, cines.ed, RING))
+    free = client.post(f"{cine}/follow", json=drawing).json()["numbers"]
+    said = {**drawing, "ed": cines.ed, "es": 2, "left_out_es": [1], "papillary": "excluded"}
+    answer = client.post(f"{cine}/follow", json=said).json()
+    numbers = answer["numbers"]
+    assert (numbers["end_diastolic_frame"], numbers["end_systolic_frame"]) == (cines.ed, 2)
+    assert numbers["slices_left_out_at_end_systole"] == [1]
+    assert numbers["end_diastolic_volume_ml"] == pytest.approx(free["end_diastolic_volume_ml"], rel=1e-3)
+    assert numbers["end_systolic_volume_ml"] < 0.7 * free["end_systolic_volume_ml"]
+    assert 2 in answer["slices"]["1"]["left_out"]
+    assert answer["slices"]["0"]["left_out"] == []
+    assert numbers["warnings"][0] == "papillary muscles are not counted in the lumen, as the reader says"
+
+
+def test_progress_is_told_by_slice(client, cine, cines, monkeypatch):
+    seen = []
+    viewer = client.app.state.viewer
+    key, real = cine.rsplit("/", 1)[1], viewer.registrar.propagate
+    assert client.get(f"{cine}/progress").json() == {}
+
+    def propagate(*args):
+        seen.append(client.get(f"{cine}/progress").json())
+        return real(*args)
+
+    monkeypatch.setattr(viewer.registrar, "propagate", propagate)
+    client.post(f"{cine}/follow", json=together(drawn(0, 0, RING), drawn(1, 0, RING)))
+    assert seen == [{}, {"done": 1, "all": 2}]
+    assert key not in viewer.progress
 
 
 def test_warped_frames_and_motion(client, cine, cines, registrar):
@@ -293,18 +370,40 @@ def test_a_mask_is_loaded_as_it_is(client, cine, cines, tmp_path):
     query = {"name": "lumen.nii.gz", "frame": cines.ed}
     for asked in (cines.ed, 0):  # a file that has its frame keeps it
         found = client.post(f"{cine}/mask", params={**query, "frame": asked}, content=body).json()
-        assert found["frame"] == cines.ed
-        for number, mask in enumerate(masks[:, cines.ed]):
-            assert np.array_equal(enclosed(found["slices"][str(number)], mask.shape), mask)
+        assert [(one["slice"], one["frame"]) for one in found["contours"]] == [(0, cines.ed), (1, cines.ed)]
+        for contour in found["contours"]:
+            mask = masks[contour["slice"], cines.ed]
+            assert np.array_equal(enclosed(contour["rings"], mask.shape), mask)
+    found = client.post(f"{cine}/mask", params={**query, "labels": "epicardium"}, content=body).json()
+    assert {contour["structure"] for contour in found["contours"]} == {"epicardium"}
     masks[:, cines.ed - 1] = masks[:, cines.ed]
     write_masks(tmp_path / "several.nii.gz", masks, cines.stack)
     several = (tmp_path / "several.nii.gz").read_bytes()
-    refused = client.post(f"{cine}/mask", params={"name": "several.nii.gz", "frame": 0}, content=several)
-    assert refused.status_code == 422
-    assert "not on frame 0" in refused.json()["detail"]
+    found = client.post(f"{cine}/mask", params={"name": "several.nii.gz", "frame": 0}, content=several).json()
+    assert {contour["frame"] for contour in found["contours"]} == {cines.ed - 1, cines.ed}
     refused = client.post(f"{cine}/mask", params={**query, "name": "../../lumen.nii"}, content=b"none")
     assert refused.status_code == 422
     assert refused.json()["detail"].startswith("lumen.nii: cannot be read")
+
+
+def test_saved_work_is_opened_as_it_was_drawn(client, cine, cines):
+    drawing = together(
+        drawn(0, cines.ed, RING),
+        drawn(1, 3, RING),
+        drawn(0, cines.ed, circle(48, 56, 20), structure="epicardium"),
+    )
+    result = client.post(f"{cine}/follow", json=drawing).json()["result"]
+    saved = client.post(f"{cine}/save", json={"result": result}).json()
+    for ending in ("masks.nii.gz", "segmentation.dcm"):
+        name = next(file for file in saved["files"] if file.endswith(ending))
+        body = (Path(saved["folder"]) / name).read_bytes()
+        found = client.post(f"{cine}/mask", params={"name": name, "frame": 0}, content=body).json()["contours"]
+        places = {(one["structure"], one["slice"], one["frame"]): one["rings"] for one in found}
+        assert set(places) == {("lumen", 0, cines.ed), ("lumen", 1, 3), ("epicardium", 0, cines.ed)}, ending
+        for contour in drawing["contours"]:
+            rings = places[contour["structure"], contour["slice"], contour["frame"]]
+            size = cines.lumens.shape[2:]
+            assert np.array_equal(enclosed(rings, size), enclosed(contour["rings"], size))
 
 
 @pytest.mark.parametrize(
@@ -324,16 +423,27 @@ RING = circle(48, 56, 12)
 @pytest.mark.parametrize(
     ("drawing", "message"),
     [
-        ({"frame": 10, "contours": {"0": [RING]}}, "frame must be 0 to 9, got 10"),
-        ({"frame": -1, "contours": {"0": [RING]}}, "frame must be 0 to 9, got -1"),
-        ({"frame": 0, "contours": {"2": [RING]}}, "slice must be 0 to 1, got 2"),
-        ({"frame": 0, "contours": {}}, "nothing is drawn on any slice"),
-        ({"frame": 0, "contours": {"0": []}}, "slice 0: the contour encloses no pixel"),
-        ({"frame": 0, "contours": {"0": [[[5.1, 5.1], [5.4, 5.1], [5.4, 5.4]]]}}, "the contour encloses no pixel"),
-        ({"frame": 0, "contours": {"1": [circle(48, 100, 12)]}}, "slice 1: the contour leaves the image"),
-        ({"frame": 0, "contours": {"1": [[[1, 1], [2, 2]]]}}, "at least 3 items"),
-        ({"frame": 0, "contours": {"1": [[[1, 1], [2, "x"], [3, 4]]]}}, "contours, 1, 0, 1, 1: Input should be"),
-        ({"contours": {"1": [RING]}}, "frame: Field required"),
+        (drawn(0, 10, RING), "frame must be 0 to 9, got 10"),
+        (drawn(0, -1, RING), "frame must be 0 to 9, got -1"),
+        (drawn(2, 0, RING), "slice must be 0 to 1, got 2"),
+        (
+            drawn(0, 0, RING, structure="atrium"),
+            "contours, 0, structure: Input should be 'lumen', 'epicardium' or 'rv'",
+        ),
+        (drawn(0, 0), "contours, 0, rings: List should have at least 1 item"),
+        (
+            drawn(0, 3, [[5.1, 5.1], [5.4, 5.1], [5.4, 5.4]]),
+            "slice 0, frame 3: the contour of the lumen encloses no pix",
+        ),
+        (drawn(1, 0, circle(48, 100, 12)), "slice 1, frame 0: the contour of the lumen leaves the image"),
+        (drawn(1, 0, [[1, 1], [2, 2]]), "at least 3 items"),
+        (drawn(1, 0, [[1, 1], [2, "x"], [3, 4]]), "contours, 0, rings, 0, 1, 1: Input should be"),
+        (together(drawn(0, 0, RING), drawn(0, 0, RING)), "slice 0, frame 0: the contour of the lumen is there twice"),
+        ({"contours": []}, "nothing is drawn on any slice"),
+        ({**drawn(0, 0, RING), "es": 10}, "ES must be a frame of 0 to 9, got 10"),
+        ({**drawn(0, 0, RING), "ed": 3, "es": 3}, "ED and ES are both frame 3"),
+        ({**drawn(0, 0, RING), "left_out_es": [2]}, "a slice that is left out must be 0 to 1, got 2"),
+        ({"ed": 0}, "contours: Field required"),
         ([], "Input should be a valid"),
     ],
 )
@@ -344,7 +454,7 @@ def test_wrong_drawings_are_refused_in_words(client, cine, drawing, message):
 
 
 def test_only_what_was_found_can_be_named(client, cine):
-    result = client.post(f"{cine}/follow", json={"frame": 0, "contours": {"0": [RING]}}).json()["result"]
+    result = client.post(f"{cine}/follow", json=drawn(0, 0, RING)).json()["result"]
     missing = (
         "/api/cines/none",
         "/api/cines/..%2F..%2Fetc",
@@ -403,8 +513,8 @@ def test_two_requests_at_once(client, cine, cines):
     drawings = [drawing_of(cines.lumens[:, frame], frame) for frame in (0, cines.ed)]
     alone = [client.post(f"{cine}/follow", json=drawing).json() for drawing in drawings]
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda drawing: client.post(f"{cine}/follow", json=drawing).json(), drawings))
-    for one, other in zip(alone, together, strict=True):
+        both = list(pool.map(lambda drawing: client.post(f"{cine}/follow", json=drawing).json(), drawings))
+    for one, other in zip(alone, both, strict=True):
         assert one.pop("result") != other.pop("result")
         assert one == other
 
@@ -412,7 +522,7 @@ def test_two_requests_at_once(client, cine, cines):
 def test_results_are_had_again_when_memory_is_short(client, cine, monkeypatch):
     monkeypatch.setattr(results, "BYTES", 0)
     monkeypatch.setattr(results, "DRAWINGS", 3)
-    drawings = [{"frame": frame, "contours": {"0": [RING]}} for frame in range(4)]
+    drawings = [drawn(0, frame, RING) for frame in range(4)]
     numbers, fields = [], []
     for drawing in drawings:
         numbers.append(client.post(f"{cine}/follow", json=drawing).json()["result"])
@@ -430,7 +540,7 @@ def test_a_cine_that_has_changed_is_read_anew(cines, registrar, tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(cines.stack.images[0]), path)
     client = client_of(tmp_path, registrar, tmp_path / "out")
     cine = f"/api/cines/{client.get('/api/cines').json()[0]['id']}"
-    result = client.post(f"{cine}/follow", json={"frame": 0, "contours": {"0": [RING]}}).json()["result"]
+    result = client.post(f"{cine}/follow", json=drawn(0, 0, RING)).json()["result"]
     read = client.app.state.viewer.cines.read(cine.rsplit("/", 1)[1])
     client.get("/api/cines")  # a second tab
     assert client.app.state.viewer.cines.read(cine.rsplit("/", 1)[1]) is read
@@ -536,7 +646,7 @@ def test_a_bug_is_no_wrong_input(client, cine, monkeypatch):
 
 
 def test_saving_overwrites_nothing_unasked(client, cine, tmp_path):
-    result = client.post(f"{cine}/follow", json={"frame": 0, "contours": {"0": [RING]}}).json()["result"]
+    result = client.post(f"{cine}/follow", json=drawn(0, 0, RING)).json()["result"]
     saved = client.post(f"{cine}/save", json={"result": result}).json()
     folder = tmp_path / "results" / "SCD_IMAGES_01" / "SCD0000101"
     assert saved["folder"] == str(folder)
