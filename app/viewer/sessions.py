@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,7 +112,7 @@ def write_session(path: Path, session: Session, stamp: str, after: int, force: b
             there, foreign, taken = None, True, False
         if taken and not foreign and not force:
             raise TakenError("the work on this cine was changed in another window")
-        now = datetime.now(UTC)
+        now = datetime.now(timezone.utc)
         if foreign or taken:
             path.rename(path.with_name(f"{path.stem}_{now:%Y%m%d_%H%M%S_%f}.json"))
         version = max(after, there.version if there else 0) + 1

@@ -58,7 +58,7 @@ class Reader:
     def go_to_slice(self, number):
         self.page.click(f"#slices [data-slice='{number}']")
 
-    def _scale(self):
+    def scale(self):
         """The stage, the scale of the image that fills it, and where the middle of its first pixel is."""
         box = self.page.locator("#stage").bounding_box()
         scale = min(box["width"] / self.size[1], box["height"] / self.size[0])
@@ -67,7 +67,7 @@ class Reader:
 
     def click(self, x, y, **options):
         """On a place of the image, in its pixels."""
-        box, scale, (left, top) = self._scale()
+        box, scale, (left, top) = self.scale()
         self.page.mouse.click(box["x"] + left + x * scale, box["y"] + top + y * scale, **options)
 
     def draw(self, mask, points=14):
@@ -82,7 +82,7 @@ class Reader:
 
     def at_pixels(self, seen):
         """What was seen in the middle of each pixel of the image."""
-        _, scale, (left, top) = self._scale()
+        _, scale, (left, top) = self.scale()
         row, column = np.indices(self.size)
         return seen[np.round(top + row * scale - 0.5).astype(int), np.round(left + column * scale - 0.5).astype(int)]
 

@@ -90,7 +90,7 @@ def test_points_are_drawn_on_their_pixels_and_corrected(reader, cines):
     reader.click(*corners[0])  # closes it
     square = reader.enclosed(LUMEN).sum()
     assert square > 0.9 * 30 * 30
-    box, scale, (left, top) = reader._scale()
+    box, scale, (left, top) = reader.scale()
     screen = [(box["x"] + left + x * scale, box["y"] + top + y * scale) for x, y in [*corners, (90, 20)]]
     page.mouse.move(*screen[1])
     page.mouse.down()
