@@ -29,7 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.Co
     """
     home = tmp_path_factory.mktemp("home")
     environment = {key: value for key, value in os.environ.items() if key != "SCD_DIR"}
-    environment |= {"XDG_CACHE_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    # the cache is not in the working directory: a folder named dirnet there would be imported instead of the package
+    environment |= {"XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def run(
         config: str, *options: object, cwd: Path = home, env: dict[str, str] | None = None, processes: int = 0
