@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom import Dataset, encaps
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
@@ -42,6 +46,7 @@ __all__ = [
     "pixel_spacing",
     "read_dicom",
     "sop_class",
+    "stored_text",
 ]
 
 MAX_PIXELS = 2**24  # of one slice, or of all frames that few bytes are to be decompressed to: 4096 x 4096
@@ -79,6 +84,7 @@ DECODERS = {
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (80, 81)), "pyjpegls"),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203)), "pylibjpeg-openjpeg"),
 }
+PLAIN = ("CS", "DS", "DT", "IS", "TM", "UI")  # value representations of the default characters alone
 FLOAT_PIXELS = ("FloatPixelData", "DoubleFloatPixelData")
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -166,9 +172,10 @@ def numbers(header: Dataset, keyword: str, path: str | Path) -> tuple[float, ...
             names file and attribute.
     """
     count, low, high = RANGES[keyword]
-    value = None
+    value: Any = None
     try:
-        value = header.get(keyword)
+        value = stored_text(header, keyword)
+        value = header.get(keyword) if value is None else value.split("\\") if value else None
         if value is None or value == "" or (isinstance(value, list | pydicom.multival.MultiValue) and not value):
             return None
         found = tuple(float(v) for v in (value if isinstance(value, list | pydicom.multival.MultiValue) else [value]))
@@ -181,6 +188,25 @@ def numbers(header: Dataset, keyword: str, path: str | Path) -> tuple[float, ...
     if keyword == "SpacingBetweenSlices" and found[0] == 0:
         raise InputError(f"{path}: {keyword} is 0; expected the distance between slices in mm")
     return found
+
+
+def stored_text(header: Dataset, keyword: str) -> str | None:
+    """The text of an attribute as the file holds it, with backslashes between its values; empty where it is absent.
+
+    None of an attribute whose text depends on more than its bytes: pydicom then says what it is. Its objects of a
+    header's values take as long to make as the file to read, which is felt in a study of thousands of files.
+    """
+    tag = tag_for_keyword(keyword)
+    element = None if tag is None else header.get_item(tag)
+    if element is None:
+        return ""
+    if not isinstance(element, RawDataElement) or element.value is None:
+        return None
+    kind = element.VR or dictionary_VR(element.tag)  # implicit VR: the file does not say
+    if kind == "US" and len(element.value) == 2:
+        return str(int.from_bytes(element.value, "little" if element.is_little_endian else "big"))
+    text = element.value.decode("latin-1").rstrip("\0 ") if kind in PLAIN else None
+    return None if kind == "IS" and text and not re.fullmatch(r"[-+]?\d+", text, re.ASCII) else text
 
 
 def pixel_spacing(headers: list[Dataset], path: str | Path) -> tuple[float, float] | None:

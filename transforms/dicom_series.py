@@ -14,7 +14,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from .dicom import SEGMENTATIONS, dicom_pixels, frame_headers, is_dicom, named_errors, numbers, read_dicom
+from .dicom import SEGMENTATIONS, dicom_pixels, frame_headers, is_dicom, named_errors, numbers, read_dicom, stored_text
 from .errors import InputError
 
 __all__ = [
@@ -77,6 +77,9 @@ class Frame:
     def text(self, keyword: str) -> str:
         """The text of an attribute; of several values, with backslashes between; empty where absent."""
         with named_errors(self.path):
+            stored = stored_text(self.header, keyword)
+            if stored is not None:
+                return stored.strip()
             value = self.header.get(keyword)
             several = hasattr(value, "__iter__") and not isinstance(value, str)
             return "" if value is None else "\\".join(map(str, value)) if several else str(value).strip()

@@ -18,7 +18,8 @@ from dirnet.errors import InputError
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
-GROUPS = ("spline", "warp", "registration", "training", "scaling", "propagate")  # modules here, with what they time
+# modules here, with what they time
+GROUPS = ("spline", "warp", "registration", "training", "scaling", "propagate", "files")
 
 
 @app.command()

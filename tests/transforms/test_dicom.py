@@ -13,11 +13,16 @@ import SimpleITK as sitk
 from PIL import Image
 from pydicom import config
 from pydicom.data import get_testdata_file
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
+from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 
 from tests.dicom import SYNTAXES, mr_image, unmarked
 from transforms.cine import read_image
-from transforms.dicom import RANGES
+from transforms.dicom import RANGES, numbers, read_dicom, stored_text
+from transforms.dicom_series import dicom_frames
 from transforms.errors import InputError
 from transforms.grids import slice_grid
 from transforms.pair_files import read_slice
@@ -154,6 +159,58 @@ def test_numbers_that_are_none_are_named(tmp_path, keyword):
         with pytest.raises(InputError, match=rf"{path}: {keyword} is ") as caught:
             read_slice(path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big"])
+@pytest.mark.parametrize(
+    ("keyword", "stored"),
+    [
+        *(("PixelSpacing", text) for text in (b"1.5\\1.25", b" 1.5 \\ 1.25e0 ", b"1.5\\1.25\0", b"15", b"", b"  ")),
+        *(("PixelSpacing", text) for text in (b"\\", b"1,5\\1", b"nan\\1", b"1\\", b"1.5\\\xb2")),
+        *(("InstanceNumber", text) for text in (b"7 ", b"+7", b" 7", b"7.0", b"7.5", b"7\\8", b"1_0", b"\xb2", b"a")),
+        *(("Rows", bytes(text)) for text in ((1, 2), (1, 0, 2, 0), ())),
+    ],
+)
+def test_numbers_are_those_that_pydicom_reads(tmp_path, keyword, stored, syntax):
+    """They are read from the stored text where that says them; pydicom's own values are the judge."""
+    image = mr_image(NOISE, syntax)
+    tag = Tag(keyword)
+    order = SYNTAXES[syntax].is_implicit_VR, SYNTAXES[syntax].is_little_endian
+    image[tag] = RawDataElement(tag, dictionary_VR(tag), len(stored), stored, 0, *order)
+    image.save_as(tmp_path / "a.dcm")
+    header = read_dicom(tmp_path / "a.dcm", pixels=False)
+    try:
+        value = pydicom.dcmread(tmp_path / "a.dcm", stop_before_pixels=True).get(keyword)
+        values = list(value) if isinstance(value, MultiValue) else [] if value in (None, "") else [value]
+        expected = tuple(map(float, values)) or None
+    except (ValueError, TypeError):
+        expected = "refused"
+    low, high = RANGES[keyword][1:]
+    if isinstance(expected, tuple) and not (
+        len(expected) == RANGES[keyword][0] and all(low <= number <= high for number in expected)
+    ):
+        expected = "refused"
+    try:
+        found = numbers(header, keyword, "a.dcm")
+    except InputError:
+        found = "refused"
+    assert found == expected
+
+
+def test_text_is_what_pydicom_reads(tmp_path):
+    image = mr_image(NOISE, ImageType=["ORIGINAL", "PRIMARY", "M"], AcquisitionTime="101112.5", SeriesDescription="Ä")
+    image.SpecificCharacterSet = "ISO_IR 192"
+    image.save_as(tmp_path / "a.dcm")
+    header = read_dicom(tmp_path / "a.dcm", pixels=False)
+    assert stored_text(header, "SeriesDescription") is None  # of a character set: pydicom's
+    assert stored_text(header, "ImageType") == "ORIGINAL\\PRIMARY\\M"
+    assert stored_text(header, "SeriesInstanceUID") == image.SeriesInstanceUID == header.SeriesInstanceUID
+    assert stored_text(header, "SeriesInstanceUID") is None  # pydicom has made an object of it
+    assert stored_text(header, "AcquisitionTime") == "101112.5"
+    assert stored_text(header, "ContentTime") == ""
+    (frame,) = dicom_frames(tmp_path / "a.dcm", header)
+    assert (frame.text("SeriesDescription"), frame.text("SeriesInstanceUID")) == ("Ä", image.SeriesInstanceUID)
 
 
 def test_a_negative_spacing_between_slices_is_a_direction(tmp_path):

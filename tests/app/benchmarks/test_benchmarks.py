@@ -9,8 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app.benchmarks import __main__ as command
-from app.benchmarks import spline, warp
-from app.benchmarks.measure import Line, measure, same
+from app.benchmarks import files, spline, warp
+from app.benchmarks.measure import Bench, Line, measure, same
 from app.benchmarks.plain import PlainNetwork, plain_dataset, plain_trainer
 from app.benchmarks.registration_peers import optimise
 from app.benchmarks.report import COLUMNS
@@ -18,6 +18,7 @@ from app.benchmarks.spline_peers import TransposedSpline, itk_field
 from dirnet.nets.losses import RegistrationLoss, ncc
 from dirnet.nets.networks import DIRNet
 from dirnet.nets.splines import BSplineTransformer
+from transforms.dicom_series import find_series
 from transforms.records import records_of_split
 from transforms.scd import scan
 
@@ -105,6 +106,16 @@ def test_the_command_writes_table_picture_and_page(tmp_path, monkeypatch):
         assert text in page
     with Image.open(tmp_path / "results" / "benchmarks.png") as picture:
         assert picture.width > 1000
+
+
+def test_files_are_a_cine_and_a_study_of_several(tmp_path, monkeypatch):
+    for name, value in {"SIZE": 32, "SLICES": 3, "PHASES": 4, "SERIES": 3, "SLICES_OF_EACH": 2}.items():
+        monkeypatch.setattr(files, name, value)
+    monkeypatch.setattr(files, "_list", lambda folder: None)  # a process each
+    cine, study = files.rows(Bench(torch.device("cpu"), 1, 0, None, tmp_path))
+    assert [row.batch for row in cine] == [12] * 3
+    assert [row.batch for row in study] == [24] * 2
+    assert [one.size for one in find_series(tmp_path / "study")] == ["2 × 4"] * 3
 
 
 def test_an_unknown_group_is_refused():
