@@ -15,7 +15,13 @@ from transforms.cine_files import read_cine_stack
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "bundles" / "dirnet" / "docs"
-PAGES = [ROOT / "README.md", DOCS / "register.md", DOCS / "structures.md", DOCS / "itk.md"]  # whose Python is run
+PAGES = [
+    ROOT / "README.md",
+    DOCS / "register.md",
+    DOCS / "structures.md",
+    DOCS / "itk.md",
+    DOCS / "similarities.md",
+]  # Python is run
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

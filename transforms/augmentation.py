@@ -102,6 +102,6 @@ def random_contrast(pairs: Tensor, inside: Tensor, generator: torch.Generator) -
 
 
 def blur(images: Tensor, sigma: float = 2.0) -> Tensor:
-    """Images (B, C, H, W) smoothed by a Gaussian of ``sigma`` pixels, cut off at two of them; the border repeats."""
+    """Images (B, C, H, W[, D]) smoothed by a Gaussian of ``sigma`` pixels, cut off at two; the border repeats."""
     kernel = gaussian_1d(torch.tensor(sigma), truncated=2, approx="sampled", normalize=True)
-    return separable_filtering(images, [kernel, kernel], mode="replicate")
+    return separable_filtering(images, [kernel] * (images.dim() - 2), mode="replicate")

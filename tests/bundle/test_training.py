@@ -54,6 +54,18 @@ def test_leaves_checkpoints_events_pictures_and_what_it_was_started_with(trained
     assert not list(folder.glob(".writing-*"))
 
 
+def test_another_similarity_trains(run, phantom_dir, tmp_path):
+    mind = "{'_target_': 'dirnet.nets.similarities.MINDLoss', 'distance': 1}"
+    options = ["--iterations", 12, "--dataset_dir", phantom_dir, "--output_dir", tmp_path, "--similarity", mind]
+    result = run("train", *SMALL, *options)
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = EventAccumulator(str(tmp_path / "events")).Reload()
+    losses = [event.value for event in found.Scalars("train_similarity_loss")]
+    assert len(losses) == 12
+    assert 0 < min(losses) < max(losses) < 0.5  # NCC's are below 0
+    assert json.loads((tmp_path / "config.json").read_text())["similarity"]["distance"] == 1
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_layers_train_to_the_same_losses(trained, run, phantom_dir, tmp_path):
     options = ["--iterations", 20, "--dataset_dir", phantom_dir, "--output_dir", tmp_path, "--compile", True]

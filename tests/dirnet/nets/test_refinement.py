@@ -8,7 +8,8 @@ from dirnet.errors import InputError
 from dirnet.fields.displacement import Displacement
 from dirnet.fields.resampling import warp
 from dirnet.nets.losses import ncc
-from dirnet.nets.refinement import refine
+from dirnet.nets.refinement import Refinement, refine
+from dirnet.nets.similarities import MINDLoss, MutualInformationLoss, NGFLoss
 from dirnet.nets.splines import BSplineTransformer
 from dirnet.registrar import Registrar
 from dirnet.training.engines import RegistrationInferer
@@ -42,6 +43,36 @@ def test_the_images_become_more_alike_and_the_field_stays_its_spline(pairs):
     assert not before.ddf.any()
 
 
+@pytest.mark.parametrize(
+    "similarity", [MutualInformationLoss(), MINDLoss(), NGFLoss()], ids=lambda value: type(value).__name__
+)
+def test_another_similarity_aligns_images_of_opposite_contrast(pairs, similarity):
+    pairs = pairs[:2]  # the third is at rest
+    inverted = torch.cat([1 - pairs[:, :1], pairs[:, 1:]], 1)
+    before = zero(pairs)
+    after = refine(before, inverted, Refinement(20, similarity, bending=0.1))
+    assert (likeness(pairs, after) > likeness(pairs, before) + 0.001).all()
+    misled = refine(before, inverted, 20)  # by NCC
+    assert (likeness(pairs, misled) < likeness(pairs, before)).all()
+
+
+def test_bending_and_step_are_those_asked_for(pairs):
+    stiff, plain, short = (
+        refine(zero(pairs), pairs, how).ddf
+        for how in (Refinement(5, bending=1000.0), Refinement(5), Refinement(5, step=0.01))
+    )
+    torch.testing.assert_close(plain, refine(zero(pairs), pairs, 5).ddf)
+    assert stiff.diff(n=2, dim=3).square().mean() < 0.3 * plain.diff(n=2, dim=3).square().mean()
+    assert short.abs().max().item() == pytest.approx(0.1 * plain.abs().max().item(), rel=0.3)
+
+
+def test_volumes_are_refined_too(pairs):
+    volumes = pairs[..., None].expand(-1, -1, -1, -1, 8).contiguous()
+    before = BSplineTransformer(8, spatial_dims=3).displacement(torch.zeros(3, 3, 12, 14, 1), [96, 112, 8])
+    after = refine(before, volumes, Refinement(5, NGFLoss(), bending=0.1))
+    assert (likeness(volumes, after) > likeness(volumes, before)).all()
+
+
 def test_inference_mode_does_not_matter(pairs):
     expected = refine(zero(pairs), pairs, 3).ddf
     with torch.inference_mode():
@@ -57,7 +88,11 @@ def test_each_pair_is_refined_as_if_it_were_alone(pairs):
 
 @pytest.mark.parametrize("steps", [-3, 2.5, True, "10"])
 def test_steps_that_are_no_number_of_them(steps):
-    for use in (lambda: Registrar.load("unsupervised", "cpu", steps), lambda: RegistrationInferer(refinement=steps)):
+    for use in (
+        lambda: Registrar.load("unsupervised", "cpu", steps),
+        lambda: RegistrationInferer(refinement=steps),
+        lambda: Refinement(steps),
+    ):
         with pytest.raises(InputError, match="refinement: expected a whole number of steps from 0"):
             use()
 
@@ -83,7 +118,11 @@ def test_a_field_without_spline_is_refused(pairs):
 
 def test_a_registrar_refines(pairs):
     moving, fixed = pairs[2].numpy()
-    alone, refined = (Registrar.load("unsupervised", "cpu", steps).register(moving, fixed) for steps in (0, 10))
+    alone, refined, other = (
+        Registrar.load("unsupervised", "cpu", how).register(moving, fixed) for how in (0, 10, Refinement(10, NGFLoss()))
+    )
+    assert not np.array_equal(other.ddf, refined.ddf)
+    assert other.ncc_network == alone.ncc_network
     assert refined.ncc_after > alone.ncc_after
     assert refined.ncc_network == alone.ncc_network == alone.ncc_after
     assert not np.array_equal(refined.ddf, alone.ddf)

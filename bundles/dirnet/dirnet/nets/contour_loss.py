@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transforms.augmentation import blur
-
 from ..fields.resampling import warp
-from .losses import FoldingLoss, ncc
+from .losses import FoldingLoss
+from .similarities import MultiScaleSimilarity
 
 __all__ = ["ContourLoss", "bending", "overlap"]
 
@@ -25,7 +24,8 @@ class ContourLoss(nn.Module):
     Terms, each times its weight; those of contours are means over the pairs in which the contours are known:
 
     ============= ====================================================================================================
-    similarity    −NCC, mean of the images as they are and smoothed by 2 px, without the random contrast
+    similarity    −NCC of the images as they are and smoothed by 2 px, without the random contrast, see
+                  :class:`~dirnet.nets.similarities.MultiScaleSimilarity`
     bending       mean squared second differences of the DDF
     folding       :class:`~dirnet.nets.losses.FoldingLoss`
     lumen         1 − Dice of the warped lumen
@@ -68,6 +68,7 @@ class ContourLoss(nn.Module):
             "segmentation": segmentation,
         }
         self.exaggeration = exaggeration
+        self.similarity = MultiScaleSimilarity()
         self.folding = FoldingLoss(0.1)
         self.terms: dict[str, Tensor] = {}
 
@@ -85,10 +86,9 @@ class ContourLoss(nn.Module):
         drawn = {name: target[name] for name in ("fixed_lumen", "fixed_epicardium", "fixed_plain")}
         moved = warp(torch.cat([target[f"moving_{name}"] for name in ("plain", "lumen", "epicardium")], 1), ddf)
         image, lumen, epicardium = moved.split(1, 1)
-        smooth = ncc(blur(image), blur(drawn["fixed_plain"]))
         known = target["lumen_known"] * _large_enough(target)
         terms = {
-            "similarity": -(ncc(image, drawn["fixed_plain"]) + smooth).mean() / 2,
+            "similarity": self.similarity(image, drawn["fixed_plain"]),
             "bending": bending(ddf),
             "folding": self.folding(ddf),
             "lumen": _mean(1 - overlap(lumen, drawn["fixed_lumen"]), known),

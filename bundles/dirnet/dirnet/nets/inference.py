@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..fields.displacement import Displacement
 from ..speed.cpu import fuse, fusion_works, images_per_part
 from .networks import DIRNet
-from .refinement import refine
+from .refinement import Refinement, refine
 
 __all__ = ["FusedDIRNet", "bfloat16_pays", "default_device", "for_inference", "predict_displacement"]
 
@@ -32,7 +32,7 @@ def bfloat16_pays(device: torch.device | str) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def predict_displacement(network: Any, pairs: Tensor, amp: bool, refinement: int = 0) -> Displacement:
+def predict_displacement(network: Any, pairs: Tensor, amp: bool, refinement: int | Refinement = 0) -> Displacement:
     """Pairs (B, 2, H, W[, D]) to their displacement, by any network that has ``displacement(pair)``.
 
     All that registers comes through here: training, evaluation and :class:`dirnet.registrar.Registrar`. Without
@@ -43,7 +43,7 @@ def predict_displacement(network: Any, pairs: Tensor, amp: bool, refinement: int
         pairs: channel 0 moving, channel 1 fixed, each scaled to [0, 1]; on the network's device.
         amp: whether its layers compute in bfloat16. Fields are always float32: bfloat16 has steps of half a pixel at
             100 pixels.
-        refinement: steps of :func:`~dirnet.nets.refinement.refine` after the network's answer.
+        refinement: after the network's answer, see :func:`~dirnet.nets.refinement.refine`.
     """
     whole = pairs.device.type != "cpu" or torch.is_grad_enabled()
     number = images_per_part(pairs, CACHED_ACTIVATION_PIXELS)

@@ -1,4 +1,4 @@
-"""Similarity and regularity."""
+"""What a registration is trained by: how alike the images are, and how regular the field."""
 
 from __future__ import annotations
 
@@ -6,34 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ..fields.jacobian import jacobian_determinant
+from .similarities import NCCLoss, ncc
 
-__all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "ncc"]
-
-
-def ncc(image: Tensor, target: Tensor) -> Tensor:
-    """Normalised cross-correlation of each image with its target: (B, ...), (B, ...) -> (B,), in [-1, 1].
-
-    Centred first and in float32, also under autocast; the variances are held off zero, so that a constant image
-    scores 0 with a finite gradient.
-
-    Raises:
-        ValueError: when the shapes differ.
-    """
-    if image.shape != target.shape:
-        raise ValueError(f"image {list(image.shape)} and target {list(target.shape)} differ in shape")
-    with torch.autocast(image.device.type, enabled=False):
-        a, b = image.flatten(1).float(), target.flatten(1).float()
-        a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-        floor = 1e-6 * a.shape[1]  # a standard deviation of 0.001 where images span [0, 1]
-        norm = (a.square().sum(1).clamp_min(floor) * b.square().sum(1).clamp_min(floor)).sqrt()
-        return (a * b).sum(1) / norm
-
-
-class NCCLoss(nn.Module):
-    """Minus the mean over the batch of :func:`ncc`."""
-
-    def forward(self, image: Tensor, target: Tensor) -> Tensor:
-        return -ncc(image, target).mean()
+__all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "ncc"]  # NCCLoss: configs of earlier runs name it here
 
 
 class FoldingLoss(nn.Module):
@@ -65,7 +40,7 @@ class RegistrationLoss(nn.Module):
     """``similarity(warped, fixed) + weight * regularization(ddf)``.
 
     Args:
-        similarity: called with (warped, fixed); the paper's NCC by default.
+        similarity: called with (warped, fixed), see :mod:`dirnet.nets.similarities`; the paper's NCC by default.
         regularization: called with the DDF in pixels, e.g. :class:`FoldingLoss`, or MONAI's ``BendingEnergyLoss`` or
             ``DiffusionLoss``; None, the paper's choice, leaves the spline alone to keep the field smooth.
         weight: of the regularization.

@@ -17,7 +17,7 @@ from ..errors import check_flag
 from ..fields.resampling import warp
 from ..nets.inference import predict_displacement
 from ..nets.networks import DIRNet
-from ..nets.refinement import check_steps
+from ..nets.refinement import Refinement, check_steps
 from ..trust import mirrored_masks
 
 __all__ = ["PrepareContourPair", "PreparePair", "RegistrationInferer", "compile_layers"]
@@ -85,10 +85,10 @@ class RegistrationInferer(Inferer):
     Args:
         amp: whether the network's layers compute in bfloat16; fields and warped images are float32.
         mirrored: whether to follow the first mask in the mirrored images too, see :mod:`dirnet.trust`; 2-D.
-        refinement: steps of :func:`~dirnet.nets.refinement.refine` after the network's answer.
+        refinement: after the network's answer, see :func:`~dirnet.nets.refinement.refine`.
     """
 
-    def __init__(self, amp: bool = False, mirrored: bool = False, refinement: int = 0) -> None:
+    def __init__(self, amp: bool = False, mirrored: bool = False, refinement: int | Refinement = 0) -> None:
         super().__init__()
         self.amp = check_flag(amp, "amp")
         self.mirrored = check_flag(mirrored, "mirrored")

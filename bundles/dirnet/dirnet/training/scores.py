@@ -182,7 +182,7 @@ class RegistrationTable:
             for key, (name, *_) in MEASUREMENTS.items():
                 plot = bland_altman_figure(patients[f"followed_{key}"], patients[f"drawn_{key}"], name, "%")
                 save_picture(plot, aside / PICTURES[key])
-            (aside / "summary.json").write_text(json.dumps(self.summary, indent=1) + "\n")
+            (aside / "summary.json").write_text(json.dumps(self.summary, indent=1, default=str) + "\n")
         show(self.summary, Console(width=max(100, Console().width)))  # narrower tables lose their numbers
 
 
