@@ -27,6 +27,14 @@ def scd_dir():
     return Path(os.environ["SCD_DIR"])
 
 
+@pytest.fixture(scope="session")
+def hippocampus_dir():
+    """Hippocampi of the Medical Segmentation Decathlon, where they are."""
+    if not os.environ.get("HIPPOCAMPUS_DIR"):
+        pytest.skip("HIPPOCAMPUS_DIR, the folder of the Decathlon's hippocampi, is not set")
+    return Path(os.environ["HIPPOCAMPUS_DIR"])
+
+
 @pytest.fixture
 def page():
     """A page of headless Chromium; what it writes to its console, errors too, is in ``page.messages``."""

@@ -29,7 +29,7 @@ from .grids import known_grid, on_slices
 from .itk_files import is_itk
 from .nifti_files import check_time_axis, is_nifti, nifti_grid, read_nifti
 from .paths import check_file
-from .structures import STRUCTURES
+from .records import files_of
 from .values import check_finite, listed
 from .volumes import read_volumes
 
@@ -54,14 +54,14 @@ ASSUMED_SPACING = (1.28, 1.28)  # mm; the 2017 paper's figure, for images that c
 
 
 def fingerprint(record: Mapping[str, Any]) -> bytes:
-    """Hash of a record and of its files' sizes and times: the key of a cache that a changed file does not match.
+    """Hash of a cine's or a volume's record and of its files' sizes and times: the key of a cache that a changed file
+    does not match.
 
     Raises:
         FileNotFoundError: when there is no such file.
     """
     states = []
-    drawings = [path for structure in STRUCTURES for path in (record.get(structure) or {}).values()]
-    for path in (*record["frames"], *drawings):
+    for path in files_of(record):
         check_file(path)
         state = Path(path).stat()
         states.append((str(path), state.st_size, state.st_mtime_ns))

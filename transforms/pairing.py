@@ -15,7 +15,7 @@ from torch.utils.data import Sampler
 from .errors import InputError
 from .structures import STRUCTURES
 
-__all__ = ["PairDataset", "PairPhasesd", "RemainingBatches", "check_shares"]
+__all__ = ["PairDataset", "PairPhasesd", "RemainingBatches", "check_shares", "check_window"]
 
 
 def _pair(cine: Mapping[str, Any], moving: int, fixed: int) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class PairDataset(CacheDataset):
     Item: ``moving`` and ``fixed``, (B, 1, h, w) in the cines' type, on the device.
 
     Raises:
-        ValueError: when cines differ in size, one has a single phase, ``crop_size`` is no pair of sizes, or as
+        ValueError: when cines differ in size, one has a single phase, or as :func:`check_window` and
             :func:`check_shares`.
     """
 
@@ -112,12 +112,7 @@ class PairDataset(CacheDataset):
         num_workers: int = 1,
         progress: bool = True,
     ) -> None:
-        if (
-            not isinstance(crop_size, Sequence)
-            or len(crop_size) != 2
-            or any(not isinstance(n, int) or n < 1 for n in crop_size)
-        ):
-            raise InputError(f"the size of a window (crop_size) must be two numbers of pixels, got {crop_size!r}")
+        check_window(crop_size, 2)
         check_shares(batch_size, processes)
         super().__init__(data, transform, copy_cache=False, num_workers=num_workers, progress=progress)
         self.frames, self.phases = _one_tensor(self._cache, device)
@@ -213,3 +208,14 @@ def check_shares(batch_size: int, processes: int) -> None:
             f"batch_size must be a multiple of the number of processes, {processes}, which share each batch; "
             f"got {batch_size}"
         )
+
+
+def check_window(crop_size: Sequence[int], dims: int) -> None:
+    """
+    Raises:
+        ValueError: when a window's size is not a whole number from 1 for each of 2 or 3 axes.
+    """
+    good = isinstance(crop_size, Sequence) and len(crop_size) == dims
+    if not good or any(not isinstance(n, int) or n < 1 for n in crop_size):
+        many = {2: "two", 3: "three"}[dims]
+        raise InputError(f"the size of a window (crop_size) must be {many} numbers of pixels, got {crop_size!r}")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
@@ -28,7 +28,17 @@ from typing import Any
 from .errors import InputError
 from .structures import STRUCTURES
 
-__all__ = ["SPLITS", "STRUCTURES", "Record", "read_json", "records_of_split", "with_ed_and_es"]
+__all__ = [
+    "SPLITS",
+    "STRUCTURES",
+    "Record",
+    "files_of",
+    "kind_of",
+    "read_datalist",
+    "read_json",
+    "records_of_split",
+    "with_ed_and_es",
+]
 
 Record = dict[str, Any]
 SPLITS = ("training", "validation", "test")
@@ -55,6 +65,49 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: is no JSON file that can be read: nested too deep") from error
     except ValueError as error:  # of JSON, of UTF-8, and of numbers with too many digits
         raise InputError(f"{path}: is no JSON file: {error}") from error
+
+
+def read_datalist(path: Path, lists: Any, as_record: Callable[[Any, str, int, Path], Record]) -> list[Record]:
+    """The records of a datalist in MONAI's form, ``{"training": [item, ...], "validation": [...], "test": [...]}``.
+
+    What is no list beside them, such as a name, is passed over.
+
+    Args:
+        path: of the datalist, for errors.
+        lists: what :func:`read_json` found in it.
+        as_record: makes a record of (item, split, its number in the list, path).
+
+    Raises:
+        FileNotFoundError: when no record is listed.
+        ValueError: when it has another form.
+    """
+    if not isinstance(lists, dict):
+        raise InputError(f"{path}: expected lists of records, {{'training': [...], ...}}, found {kind_of(lists)}")
+    records = []
+    for key, items in lists.items():
+        if key not in (*SPLITS, *OTHER_NAMES) and not isinstance(items, list):
+            continue  # a datalist may have a name, a description, ...
+        split = split_name(key, path)
+        if not isinstance(items, list):
+            raise InputError(f"{path}: expected a list of records as '{key}', found {kind_of(items)}")
+        records += [as_record(item, split, number, path) for number, item in enumerate(items)]
+    if not records:
+        raise FileNotFoundError(f"{path} lists no record; expected some as {', '.join(map(repr, SPLITS))}")
+    return records
+
+
+def files_of(record: Mapping[str, Any]) -> Iterator[str | Path]:
+    """The files of a record of a cine or of a volume (:mod:`transforms.volume_records`): images, then drawings."""
+    yield from record.get("frames") or []
+    yield from (file for file in (record.get("image"), record.get("label")) if file is not None)
+    for structure in STRUCTURES:
+        yield from (record.get(structure) or {}).values()
+
+
+def kind_of(value: Any) -> str:
+    """What a value of a JSON file is, for errors."""
+    names = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
+    return names.get(type(value), short(value))
 
 
 def records_of_split(records: list[Record], splits: str | Sequence[str]) -> list[Record]:

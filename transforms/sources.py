@@ -11,7 +11,7 @@ from . import scd
 from .errors import InputError
 from .grids import LONGEST_PIXEL
 from .phantom import write_scd
-from .records import OTHER_NAMES, SPLITS, STRUCTURES, UNKNOWN, Record, read_json, split_name
+from .records import STRUCTURES, UNKNOWN, Record, kind_of, read_datalist, read_json
 from .structures import parse_labels
 
 __all__ = ["read_records"]
@@ -40,30 +40,13 @@ def read_records(dataset_dir: str | Path | None, phantom_dir: str | Path) -> lis
             write_scd(phantom_dir)
         return scd.scan(phantom_dir)
     if Path(dataset_dir).is_file():
-        return _read_datalist(Path(dataset_dir))
+        return read_datalist(Path(dataset_dir), read_json(Path(dataset_dir)), _datalist_record)
     if not Path(dataset_dir).is_dir():
         raise FileNotFoundError(
             f"dataset_dir '{dataset_dir}' does not exist; expected a folder in SCD's layout (SCD_IMAGES_*, "
             "SCD_ManualContours, scd_patientdata.csv; or SCD_EDES_PNG), or a datalist JSON"
         )
     return scd.scan(dataset_dir)
-
-
-def _read_datalist(path: Path) -> list[Record]:
-    lists = read_json(path)
-    if not isinstance(lists, dict):
-        raise InputError(f"{path}: expected lists of records, {{'training': [...], ...}}, found {_kind(lists)}")
-    records = []
-    for key, items in lists.items():
-        if key not in (*SPLITS, *OTHER_NAMES) and not isinstance(items, list):
-            continue  # a datalist may have a name, a description, ...
-        split = split_name(key, path)
-        if not isinstance(items, list):
-            raise InputError(f"{path}: expected a list of records as '{key}', found {_kind(items)}")
-        records += [_datalist_record(item, split, number, path) for number, item in enumerate(items)]
-    if not records:
-        raise FileNotFoundError(f"{path} lists no record; expected some as {', '.join(map(repr, SPLITS))}")
-    return records
 
 
 def _datalist_record(item: Any, split: str, number: int, path: Path) -> Record:
@@ -73,7 +56,7 @@ def _datalist_record(item: Any, split: str, number: int, path: Path) -> Record:
         if not right:
             raise InputError(f"{path}: {split}[{number}]: expected {expected}")
 
-    check(isinstance(item, dict), f"a record, {{'frames': [path, ...], ...}}, found {_kind(item)}")
+    check(isinstance(item, dict), f"a record, {{'frames': [path, ...], ...}}, found {kind_of(item)}")
     frames = item.get("frames")
     check(_is_list(frames, str) and len(frames) > 0, f"'frames', a list of image files, found {short(frames)}")
     record: Record = {"patient": f"{split}-{number}", "slice": 0, "ed": None, "es": None, "spacing": None}
@@ -119,8 +102,3 @@ def _is_size(value: Any) -> bool:
 
 def _is_list(value: Any, of: type | tuple[type, ...]) -> bool:
     return isinstance(value, list) and all(isinstance(part, of) for part in value)
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
-    return names.get(type(value), short(value))

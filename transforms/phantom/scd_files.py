@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +9,11 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from .. import scd
-from ..errors import InputError
+from .folders import dealt_splits, new_folder, seed_of_patient
 from .heart import Phantom
 
+CHALLENGE_NAMES = {"test": "online"}  # of splits, in 2009
 SERIES = 300  # number of the short-axis cine among a patient's series
-
-
-def seed_of_patient(seed: int, number: int) -> int:
-    """With which :func:`write_scd` makes the patient of a number, from 1."""
-    return seed * 10_000 + number - 1
 
 
 def write_scd(
@@ -40,19 +34,9 @@ def write_scd(
         FileExistsError: the folder is there already and not empty.
         ValueError: fewer than three patients, who cannot fill three splits.
     """
-    folder = Path(folder).resolve()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder: choose another, or empty it")
-    if patients < 3:
-        raise InputError(f"one patient in each of three splits needs 3 patients at least, got {patients}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    unfinished.mkdir()
-    try:
-        held_out = max(1, round(patients / 6))
-        splits = ["training"] * (patients - 2 * held_out) + ["validation"] * held_out + ["online"] * held_out
+    with new_folder(folder) as unfinished:
         table, lists = ["PatientID,OriginalID,Gender,Age,Pathology"], ["patient,split"]
-        for number, split in enumerate(splits, 1):
+        for number, split in enumerate(dealt_splits(patients), 1):
             phantom = Phantom(seed_of_patient(seed, number), size, phases, slices)
             name, images = f"PH-{number:02d}", f"SCD{number:05d}01"
             folder_of_images = unfinished / scd.IMAGE_FOLDER.format(part="01", image_id=images)
@@ -60,16 +44,10 @@ def write_scd(
             _write_contours(unfinished / scd.CONTOUR_FOLDER.format(patient=name, reader="IRCCI-expert"), phantom)
             gender, age = ("Female", "Male")[number % 2], 30 + 7 * number % 50
             table.append(f"{images},PH-{number},{gender},{age},{phantom.pathology}")
-            lists.append(f"{name},{split}")
+            lists.append(f"{name},{CHALLENGE_NAMES.get(split, split)}")
         (unfinished / scd.PATIENTS_FILE).write_text("\n".join(table) + "\n", encoding="utf-8-sig")
         (unfinished / scd.SPLITS_FILE).write_text("\n".join(lists) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    return folder
+    return Path(folder).resolve()
 
 
 def _write_contours(folder: Path, phantom: Phantom) -> None:

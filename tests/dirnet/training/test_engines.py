@@ -8,7 +8,7 @@ from dirnet.fields.resampling import warp
 from dirnet.nets.inference import bfloat16_pays
 from dirnet.nets.losses import RegistrationLoss
 from dirnet.nets.networks import DIRNet
-from dirnet.training.engines import PreparePair, RegistrationInferer
+from dirnet.training.engines import PreparePair, PrepareVolumePair, RegistrationInferer
 
 
 def noise(*shape, seed=0):
@@ -67,6 +67,23 @@ def test_pair_without_masks():
     pair, fixed = PreparePair()(data)
     assert pair.shape == (3, 2, 12, 17)
     assert torch.equal(fixed, data["fixed"])
+
+
+@pytest.mark.parametrize("structures", [2, 0])
+def test_volumes_with_their_masks(structures):
+    masks = {f"{role}_masks": torch.ones(3, structures, 4, 5, 6, dtype=torch.uint8) for role in ("moving", "fixed")}
+    images = {key: values for key, values in batch(4, 5, 6).items() if key in ("moving", "fixed")}
+    pair, target, _, options = PrepareVolumePair()(images | masks, "cpu")
+    assert torch.equal(pair, torch.cat([images["moving"], images["fixed"]], 1))
+    assert pair.is_contiguous(memory_format=torch.channels_last_3d)
+    assert set(target) == {"fixed", "fixed_masks", "moving_masks"}
+    assert torch.equal(target["fixed"], images["fixed"])
+    assert target["fixed_masks"].dtype == torch.uint8
+    result = RegistrationInferer()(pair, DIRNet(spatial_dims=3, poolings=1, channels=2).eval(), **options)
+    assert ("warped_masks" in result) == (structures > 0)
+    if structures:
+        assert options["masks"].dtype == torch.float32
+        assert result["warped_masks"].shape == (3, 2, 4, 5, 6)
 
 
 def test_pair_is_plain_tensors():

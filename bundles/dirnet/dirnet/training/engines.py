@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from ..nets.networks import DIRNet
 from ..nets.refinement import Refinement, check_steps
 from ..trust import mirrored_masks
 
-__all__ = ["PrepareContourPair", "PreparePair", "RegistrationInferer", "compile_layers"]
+__all__ = ["PrepareContourPair", "PreparePair", "PrepareVolumePair", "RegistrationInferer", "compile_layers"]
 
 
 def compile_layers(network: DIRNet, wanted: bool = True) -> None:
@@ -48,12 +48,8 @@ class PreparePair(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple:
-        def to_device(key: str) -> Tensor:
-            # a plain tensor: MetaTensor costs a pair 0.8 ms on its way through the network
-            return torch.as_tensor(batchdata[key]).as_subclass(torch.Tensor).to(device, non_blocking=non_blocking)
-
-        pair = torch.cat([to_device("moving"), to_device("fixed")], 1).float()
-        pair = pair.contiguous(memory_format=torch.channels_last if pair.dim() == 4 else torch.channels_last_3d)
+        to_device = _mover(batchdata, device, non_blocking)
+        pair = _pair(to_device)
         fixed = pair[:, 1:]
         drawn = [structure for structure in STRUCTURES if f"moving_{structure}" in batchdata]
         if not drawn:
@@ -61,6 +57,42 @@ class PreparePair(PrepareBatch):
         target = {"fixed": fixed, **{f"fixed_{structure}": to_device(f"fixed_{structure}") for structure in drawn}}
         masks = torch.cat([to_device(f"moving_{structure}").float() for structure in drawn], 1)
         return pair, target, (), {"masks": masks}
+
+
+class PrepareVolumePair(PrepareBatch):
+    """Batch of :mod:`transforms.volume_pairs`, drawn or loaded, to the network's input and what it is scored by.
+
+    Returns:
+        pair (B, 2, D, H, W), channel 0 moving, channel 1 fixed, channels last in memory; ``fixed`` (B, 1, D, H, W),
+        ``fixed_masks`` and ``moving_masks`` (B, K, D, H, W) as they are; and, where there is a structure, the moving
+        masks as float for the inferer to warp.
+    """
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple:
+        to_device = _mover(batchdata, device, non_blocking)
+        pair = _pair(to_device)
+        masks = {name: to_device(name) for name in ("fixed_masks", "moving_masks")}
+        moving = masks["moving_masks"]
+        return pair, {"fixed": pair[:, 1:], **masks}, (), {"masks": moving.float()} if moving.shape[1] else {}
+
+
+def _mover(
+    batchdata: Mapping[str, Tensor], device: str | torch.device | None, non_blocking: bool
+) -> Callable[[str], Tensor]:
+    """What takes a batch's tensors to a device, as plain ones: MetaTensor costs a pair 0.8 ms in the network."""
+    return lambda key: torch.as_tensor(batchdata[key]).as_subclass(Tensor).to(device, non_blocking=non_blocking)
+
+
+def _pair(to_device: Callable[[str], Tensor]) -> Tensor:
+    """(B, 2, H, W[, D]), moving and fixed, float32, channels last in memory."""
+    pair = torch.cat([to_device("moving"), to_device("fixed")], 1).float()
+    return pair.contiguous(memory_format=torch.channels_last if pair.dim() == 4 else torch.channels_last_3d)
 
 
 class PrepareContourPair(PrepareBatch):
