@@ -6,6 +6,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch starts its threads: each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,8 @@ def hippocampus_dir():
     return Path(os.environ["HIPPOCAMPUS_DIR"])
 
 
-@pytest.fixture
-def page():
+@contextmanager
+def chromium_page():
     """A page of headless Chromium; what it writes to its console, errors too, is in ``page.messages``."""
     sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -52,3 +53,10 @@ def page():
         page.on("requestfailed", lambda request: page.messages.append(request.url))
         yield page
         browser.close()
+
+
+@pytest.fixture
+def page():
+    """:func:`chromium_page` for one test."""
+    with chromium_page() as page:
+        yield page

@@ -22,6 +22,7 @@ PAPILLARY = {
     "included": "papillary muscles are counted in the lumen, as the reader says",
     "excluded": "papillary muscles are not counted in the lumen, as the reader says",
 }
+BY_NETWORK = {"network": "accepted", "network, mended": "mended"}
 
 
 class Contour(BaseModel):
@@ -31,7 +32,7 @@ class Contour(BaseModel):
         structure, slice, frame: which, from 0.
         rings: that enclose it, (x, y) in pixels, in the form of :mod:`transforms.contours`.
         points: by which it was drawn, if it was: the ring is a smooth curve through them.
-        by: "network" where nobody has changed what a network drew.
+        by: who drew it, where that was not the reader alone: a network, and whether the reader has mended it.
     """
 
     structure: Structure
@@ -39,7 +40,7 @@ class Contour(BaseModel):
     frame: int
     rings: Annotated[list[Ring], Field(min_length=1)]
     points: Ring | None = None
-    by: Literal["network"] | None = None
+    by: Literal["network", "network, mended"] | None = None
 
 
 class Drawing(BaseModel):
@@ -60,11 +61,12 @@ class Drawing(BaseModel):
     def notes(self) -> list[str]:
         """What is to be known of the drawing, beside the numbers."""
         found = []
-        drawn = sorted({contour.slice for contour in self.contours if contour.by == "network"})
-        if drawn:
-            numbers = ", ".join(map(str, drawn))
-            word = "slice" if len(drawn) == 1 else "slices"
-            found.append(f"{word} {numbers}: contours were drawn by a network and accepted by the reader")
+        for by, then in BY_NETWORK.items():
+            drawn = sorted({contour.slice for contour in self.contours if contour.by == by})
+            if drawn:
+                word = "slice" if len(drawn) == 1 else "slices"
+                numbers = ", ".join(map(str, drawn))
+                found.append(f"{word} {numbers}: contours were drawn by a network and {then} by the reader")
         if self.papillary is not None:
             found.append(PAPILLARY[self.papillary])
         return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio
 import numpy as np
@@ -17,6 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from app.uploads import check_size, most_bytes
+from dirnet.cine.first_drawing import on_frame
 from dirnet.cine.follow import Followed, follow
 from dirnet.cine.plane import longest_extents
 from dirnet.cine.plausibility import doubtful_slices
@@ -24,6 +26,7 @@ from dirnet.cine.saving import save
 from dirnet.errors import InputError
 from dirnet.fields.composition import invert
 from dirnet.fields.resampling import warp
+from dirnet.first_contours import FirstContours
 from dirnet.propagation import Propagation
 from dirnet.registrar import Registrar
 from transforms.cine_files import CineStack
@@ -61,6 +64,15 @@ class Keeping(Session):
     force: bool = False
 
 
+class Suggesting(BaseModel):
+    """
+    Attributes:
+        frame: on which to draw; end-diastole, as the network finds it, by default.
+    """
+
+    frame: int | None = None
+
+
 class Saving(BaseModel):
     result: int
     overwrite: bool = False
@@ -75,14 +87,20 @@ class Viewer:
         registrar: that follows the contours.
         results: of the contours followed lately.
         output_dir: where results are saved, in the cines' own sub-folders.
-        progress: slices followed, and of how many, by cine, while that is going on.
+        progress: what is being done, how much of it is done, and of how much, by cine and request, while that is going
+            on.
     """
 
     cines: Cines
     registrar: Registrar
     results: Results
     output_dir: Path
-    progress: dict[str, tuple[int, int]] = field(default_factory=dict)
+    progress: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
+
+    @cached_property
+    def first_contours(self) -> FirstContours:
+        """The network that suggests contours; loaded when it is first asked."""
+        return FirstContours.load(device=self.registrar.device)
 
     def follow(self, key: str, stack: CineStack, drawing: Drawing, earlier: Followed | None = None) -> Followed:
         """
@@ -98,7 +116,7 @@ class Viewer:
         masks = drawing.masks(stack)
 
         def progress(done: int, count: int) -> None:
-            self.progress[key] = done, count
+            self.progress[key, "follow"] = "", done, count
 
         try:
             return follow(
@@ -111,7 +129,35 @@ class Viewer:
                 notes=drawing.notes,
             )
         finally:
-            self.progress.pop(key, None)
+            self.progress.pop((key, "follow"), None)
+
+    def suggest(self, key: str, stack: CineStack, frame: int | None) -> tuple[int, dict[str, np.ndarray]]:
+        """
+        Args:
+            key: of the cine, whose progress can be asked for meanwhile.
+            stack: the cine.
+            frame: on which to draw; end-diastole by default.
+
+        Returns:
+            the frame, and what a network has drawn on it: (S, T, H, W) bool by structure.
+
+        Raises:
+            InputError: when no ventricle is found, or there is no such frame.
+        """
+
+        def telling(what: str) -> Callable[[int, int], None]:
+            def progress(done: int, count: int) -> None:
+                self.progress[key, "suggest"] = what, done, count
+
+            return progress
+
+        first = self.first_contours
+        try:
+            if frame is None:
+                frame = first.end_diastole(stack, telling("finding end-diastole"))
+            return frame, on_frame(first.draw(stack, frame, telling("drawing")), stack, frame)
+        finally:
+            self.progress.pop((key, "suggest"), None)
 
     def session_file(self, key: str) -> Path:
         """Of the work on a cine."""
@@ -230,11 +276,18 @@ def follow_drawing(cine: str, drawing: Following, viewer: Shared) -> JSONRespons
     return JSONResponse({"result": number, **_summary(followed, earlier)})
 
 
-@router.get("/{cine}/progress")
-def progress(cine: str, viewer: Shared) -> JSONResponse:
-    """How many slices have been followed, and of how many; nothing where none are being followed."""
-    found = viewer.progress.get(cine)
-    return JSONResponse({} if found is None else {"done": found[0], "all": found[1]})
+@router.post("/{cine}/suggest")
+def suggest(cine: str, suggesting: Suggesting, stack: Stack, viewer: Shared) -> JSONResponse:
+    """What a network would draw, on all slices where it finds a ventricle; nothing is changed by it."""
+    frame, drawn = viewer.suggest(cine, stack, suggesting.frame)
+    return JSONResponse({"frame": frame, "contours": contours_of(drawn)})
+
+
+@router.get("/{cine}/progress/{act}")
+def progress(cine: str, act: Literal["follow", "suggest"], viewer: Shared) -> JSONResponse:
+    """How many slices have been followed, or images looked at, and of how many; nothing where none are."""
+    found = viewer.progress.get((cine, act))
+    return JSONResponse({} if found is None else {"what": found[0], "done": found[1], "all": found[2]})
 
 
 @router.get("/{cine}/session")

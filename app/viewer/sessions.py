@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from dirnet.errors import InputError
 from dirnet.files.aside import write_aside
 
-from .drawing import Drawing, Point, Structure
+from .drawing import Contour, Drawing, Point, Structure
 
 __all__ = ["Session", "Stored", "TakenError", "read_session", "write_session"]
 
@@ -33,6 +33,13 @@ class Open(BaseModel):
     points: Annotated[list[Point], Field(max_length=10_000)]
 
 
+class Suggested(BaseModel):
+    """Contours that a network offers on a frame, and that are neither accepted nor dismissed."""
+
+    frame: int
+    contours: list[Contour]
+
+
 class Shown(BaseModel):
     """What was on the screen."""
 
@@ -45,12 +52,14 @@ class Session(Drawing):
     """
     Attributes:
         open: a contour that is not closed yet.
+        suggested: by a network.
         following: whether the contours were being followed.
         shown: what was on the screen.
         window: of the browser, that has sent it.
     """
 
     open: Open | None = None
+    suggested: Suggested | None = None
     following: bool = False
     shown: Shown
     window: Annotated[str, Field(max_length=100)]

@@ -5,11 +5,13 @@ export const STRUCTURES = ["lumen", "epicardium", "rv"];
 export const NAMES = { lumen: "lumen", epicardium: "epicardium", rv: "right ventricle" };
 const STEPS = 1000; // that can be undone
 
-/** contours: drawings {points} or {rings}, and {by: "network"} of one that nobody has changed, by place, see placeOf;
-    open: {structure, slice, frame, points} of one that is not closed yet; ed, es: frames by hand, or null; leftOutEd,
+/** contours: drawings {points} or {rings}, with {by: "network" or "network, mended"} where a network drew them, by
+    place, see placeOf; open: {structure, slice, frame, points} of one that is not closed yet; suggested: {frame,
+    contours: [{structure, slice, rings}]} that a network offers, or null; ed, es: frames by hand, or null; leftOutEd,
     leftOutEs: slices that are no part of the ventricle then; papillary: "included", "excluded" or null. */
 export const EMPTY = Object.freeze({
-  contours: Object.freeze({}), open: null, ed: null, es: null, leftOutEd: [], leftOutEs: [], papillary: null,
+  contours: Object.freeze({}), open: null, suggested: null, ed: null, es: null, leftOutEd: [], leftOutEs: [],
+  papillary: null,
 });
 
 const keyOf = (structure, slice, frame) => `${structure} ${slice} ${frame}`;
@@ -19,7 +21,8 @@ function placeOf(key) {
   return { structure, slice: Number(slice), frame: Number(frame) };
 }
 
-/** A content with some contours replaced, [{structure, slice, frame, drawing}]; a drawing of null removes one. */
+/** A content with some contours replaced, [{structure, slice, frame, drawing}]; a drawing of null removes one. What is
+    drawn is not suggested any more. */
 export function withContours(content, changes) {
   const contours = { ...content.contours };
   for (const { structure, slice, frame, drawing } of changes) {
@@ -27,7 +30,17 @@ export function withContours(content, changes) {
     if (drawing) contours[key] = Object.freeze(drawing);
     else delete contours[key];
   }
-  return Object.freeze({ ...content, contours: Object.freeze(contours) });
+  const drawn = (one) => changes.some(({ structure, slice, drawing }) => (
+    drawing && structure === one.structure && slice === one.slice
+  ));
+  return withoutSuggested({ ...content, contours: Object.freeze(contours) }, drawn);
+}
+
+/** A content without the suggested contours of which something holds. */
+export function withoutSuggested(content, gone) {
+  const { suggested } = content, contours = suggested?.contours.filter((one) => !gone(one));
+  if (contours?.length === suggested?.contours.length) return Object.freeze(content);
+  return Object.freeze({ ...content, suggested: contours.length ? { ...suggested, contours } : null });
 }
 
 /** All contours of a content, [{structure, slice, frame, drawing}]. */

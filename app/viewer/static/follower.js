@@ -4,7 +4,6 @@ import * as server from "./server.js";
 import { sent } from "./work.js";
 
 const PAUSE = 300; // ms after a change, in which more of them may come
-const ASK = 250; // ms from one question about the progress to the next
 
 export class Follower {
   /** `began(work)`, `advanced(work, {done, all})`, `ended(work, error)`: the error is null when a result came. */
@@ -29,18 +28,15 @@ export class Follower {
     const { content, result: earlier, cine } = work;
     work.asked = content;
     this.calls.began(work);
-    const timer = setInterval(async () => {
-      const progress = await server.progress(cine.id).catch(() => ({}));
-      if (work.asked === content && progress.all) this.calls.advanced(work, progress);
-    }, ASK);
+    const told = (progress) => this.calls.advanced(work, progress);
     let failure = null;
     try {
-      work.take(await server.follow(cine.id, sent(content, cine.size), earlier?.result), content, earlier);
+      const request = server.follow(cine.id, sent(content, cine.size), earlier?.result);
+      work.take(await server.watched(cine.id, "follow", request, told), content, earlier);
     } catch (error) {
       work.failed = content;
       failure = error;
     }
-    clearInterval(timer);
     work.asked = null;
     this.calls.ended(work, failure);
     this.now(work);

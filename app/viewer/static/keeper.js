@@ -46,7 +46,8 @@ export class Keeper {
   #session(work) {
     const { content, cine, structure, slice, frame, following, version } = work;
     const shown = { structure, slice, frame };
-    return { ...sent(content, cine.size), open: content.open, following, shown, window: ME, after: version };
+    const { open, suggested } = content;
+    return { ...sent(content, cine.size), open, suggested, following, shown, window: ME, after: version };
   }
 
   #keepHere(work) {

@@ -68,9 +68,10 @@ export class Overview {
     this.images = images;
   }
 
-  /** frame, current slice; outlines(slice) lie on it; drawn(slice), doubtful(slice): whether it is; leftOut(slice): at
+  /** frame, current slice; outlines(slice) lie on it; drawn(slice), suggested(slice), doubtful(slice): whether it
+      is; leftOut(slice): at
       which phases. */
-  show({ frame, slice: current, table, outlines, drawn, doubtful, leftOut }) {
+  show({ frame, slice: current, table, outlines, drawn, suggested, doubtful, leftOut }) {
     for (const { slice, button, canvas, pixels } of this.cells) {
       const context = canvas.getContext("2d");
       const count = canvas.width * canvas.height;
@@ -82,12 +83,13 @@ export class Overview {
       }
       button.setAttribute("aria-pressed", String(slice === current));
       button.classList.toggle("has-contour", drawn(slice));
+      button.classList.toggle("has-suggestion", suggested(slice));
       button.classList.toggle("doubtful", doubtful(slice));
       const out = leftOut(slice);
       button.dataset.out = out.map((phase) => `no ${phase}`).join(", ");
       const about = [
         `slice ${this.counting.slice(slice)}`, button.dataset.end, drawn(slice) && "a contour is drawn here",
-        out.length && `left out at ${out.join(" and ")}`,
+        suggested(slice) && "a contour is suggested here", out.length && `left out at ${out.join(" and ")}`,
         doubtful(slice) && "the contour probably fits badly",
       ].filter(Boolean);
       button.setAttribute("aria-label", about.join(", "));

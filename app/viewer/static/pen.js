@@ -1,7 +1,7 @@
 /* All that changes a drawing, each a step that can be undone. */
 
 import { many } from "./counting.js";
-import { contoursOf, NAMES, withContours } from "./document.js";
+import { contoursOf, NAMES, withContours, withoutSuggested } from "./document.js";
 import { say } from "./page.js";
 import { asChange } from "./work.js";
 
@@ -79,7 +79,9 @@ export class Pen {
     const { slice, frame, document } = this.#work;
     const drawn = document.contour(structure, slice, frame);
     const about = `${NAMES[structure]} ${points === null ? "cleared" : drawn ? "changed" : "mended"}`;
-    const changes = [{ structure, slice, frame, drawing: points && { points } }];
+    const network = drawn ? drawn.by : this.#work.suggestion(structure, slice, frame);
+    const drawing = points && { points, ...(network && { by: "network, mended" }) };
+    const changes = [{ structure, slice, frame, drawing }];
     this.#change(withContours(this.#content, changes), about, this.#here, step);
   }
 
@@ -97,8 +99,8 @@ export class Pen {
       slice: slices ? this.page.counting.onwards(slice, slices) : slice,
       frame: (frame + frames + cine.frames) % cine.frames,
     };
-    const { points, rings } = this.drawn ?? { rings: this.page.rings(structure) };
-    const drawing = points ? { points } : { rings };
+    const { points, rings, by } = this.drawn ?? { rings: this.page.rings(structure) };
+    const drawing = { ...(points ? { points } : { rings }), ...(by && { by }) };
     const content = withContours(this.#content, [{ structure, ...to, drawing }]);
     const there = slices ? `slice ${this.page.counting.slice(to.slice)}` : `frame ${this.page.counting.frame(to.frame)}`;
     this.page.go(to);
@@ -110,6 +112,7 @@ export class Pen {
     if (this.drawn) return null;
     const { structure, slice, document } = this.#work, name = NAMES[structure];
     const frames = document.onSlice(slice).filter((one) => one.structure === structure).map(({ frame }) => frame);
+    if (!frames.length && this.#work.suggestedSlices.has(slice)) return "It is only suggested: Q dismisses it.";
     if (!frames.length) return `There is no contour of the ${name} on this slice.`;
     const numbers = frames.map((frame) => this.page.counting.frame(frame)).sort((a, b) => a - b).join(", ");
     return `Nothing of the ${name} is drawn on this frame; it is followed from frame ${numbers}.`;
@@ -139,15 +142,32 @@ export class Pen {
     return structures;
   }
 
-  /** Suggested contours, of one slice or all, become drawings. */
+  /** Offer what a network has drawn on a frame, on slices on which nothing is drawn. @returns where it can be seen,
+      {slice, frame}, or null where there is nothing to offer. */
+  suggest({ frame, contours }) {
+    const { slice, document } = this.#work, drawn = document.slices;
+    const offered = contours.filter((contour) => !drawn.has(contour.slice));
+    const slices = this.page.counting.order.filter((number) => offered.some((contour) => contour.slice === number));
+    if (!slices.length) return null;
+    const at = { slice: slices.includes(slice) ? slice : slices[Math.floor(slices.length / 2)], frame };
+    const content = { ...this.#content, suggested: { frame, contours: offered } };
+    this.#change(Object.freeze(content), "contours suggested", at);
+    return at;
+  }
+
+  /** Suggested contours of slices become drawings. */
   accept(slices) {
-    const { suggested } = this.#work;
-    const taken = suggested.contours.filter(({ slice, structure }) => (
-      slices.includes(slice) && !this.#work.document.onSlice(slice).some((one) => one.structure === structure)
-    ));
-    const changes = taken.map((contour) => asChange({ ...contour, by: "network" }));
-    this.#change(withContours(this.#content, changes), `${many(taken.length, "contour")} accepted`);
-    return taken.length;
+    const { frame, contours } = this.#content.suggested;
+    const taken = contours.filter(({ slice }) => slices.includes(slice));
+    const changes = taken.map((contour) => asChange({ ...contour, frame, by: "network" }));
+    this.#change(withContours(this.#content, changes), `${many(taken.length, "suggested contour")} accepted`);
+    say(`${many(taken.length, "contour")} accepted, on ${many(slices.length, "slice")}. Ctrl+Z takes it back.`);
+  }
+
+  dismiss(slices) {
+    const content = withoutSuggested(this.#content, ({ slice }) => slices.includes(slice));
+    this.#change(content, "suggestion dismissed");
+    say(`The suggestion is dismissed on ${many(slices.length, "slice")}. Ctrl+Z brings it back.`);
   }
 
   undo() {

@@ -1,5 +1,7 @@
 /* What the page asks the server; a refusal is an Error with the server's own words. */
 
+const ASK = 250; // ms from one question about the progress to the next
+
 async function ask(path, options) {
   let response;
   try {
@@ -25,10 +27,26 @@ function send(method, path, content) {
 export const listCines = () => json("api/cines");
 export const describe = (cine) => json(`api/cines/${cine}`);
 export const follow = (cine, drawing, earlier) => send("POST", `api/cines/${cine}/follow`, { ...drawing, earlier });
-export const progress = (cine) => json(`api/cines/${cine}/progress`);
+export const suggest = (cine, frame) => send("POST", `api/cines/${cine}/suggest`, { frame });
 export const save = (cine, result, overwrite) => send("POST", `api/cines/${cine}/save`, { result, overwrite });
 export const readSession = (cine) => json(`api/cines/${cine}/session`);
 export const keepSession = (cine, session) => send("PUT", `api/cines/${cine}/session`, session);
+
+/** Call `told({what, done, all})` while the server does something that takes long, "follow" or "suggest".
+    @returns what it answers. */
+export async function watched(cine, act, request, told) {
+  let over = false;
+  const timer = setInterval(async () => {
+    const progress = await json(`api/cines/${cine}/progress/${act}`).catch(() => ({}));
+    if (!over && progress.all) told(progress);
+  }, ASK);
+  try {
+    return await request;
+  } finally {
+    over = true;
+    clearInterval(timer);
+  }
+}
 
 export async function readFrames(cine, slice) {
   return new Uint16Array(await buffer(`api/cines/${cine}/slices/${slice}/frames`));

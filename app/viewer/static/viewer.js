@@ -200,10 +200,11 @@ function refresh() {
     structure: work.structure, colour: COLOURS[work.structure],
   });
   describeShown(asWarped);
-  const drawn = work.document.slices, { leftOutEd, leftOutEs } = work.content;
+  const drawn = work.document.slices, suggested = work.suggestedSlices, { leftOutEd, leftOutEs } = work.content;
   overview.show({
     frame, slice, table: grey.table, outlines: (number) => outlines(number, frame),
     drawn: (number) => drawn.has(number),
+    suggested: (number) => suggested.has(number),
     doubtful: (number) => Boolean(result?.slices[number]?.doubtful),
     leftOut: (number) => [leftOutEd.includes(number) && "ED", leftOutEs.includes(number) && "ES"].filter(Boolean),
   });
@@ -218,26 +219,12 @@ function outlines(number, at) {
   return STRUCTURES.flatMap((structure) => {
     const drawing = work.document.contour(structure, number, at);
     const followed = drawing ? null : work.rings(structure, number)?.[at];
-    const rings = drawing ? ringsOf(drawing, work.cine.size) : followed ?? suggestion(structure, number, at);
+    const rings = drawing ? ringsOf(drawing, work.cine.size) : followed ?? work.suggestion(structure, number, at);
     if (!rings?.length) return [];
     const how = drawing ? LINES.drawn : followed ? LINES.followed : LINES.suggested;
     const points = drawing?.points ?? null, opacity = out ? FAINT : 1;
     return [{ structure, rings, points, colour: COLOURS[structure], ...how, opacity }];
   });
-}
-
-/** The rings that are suggested there, as long as nothing of the structure is drawn on the slice. */
-function suggestion(structure, number, at) {
-  if (work.suggested?.frame !== at) return null;
-  if (work.document.onSlice(number).some((one) => one.structure === structure)) return null;
-  return work.suggested.contours.find((one) => one.structure === structure && one.slice === number)?.rings ?? null;
-}
-
-/** Slices with a contour that is suggested and neither accepted nor drawn anew. */
-function suggestedSlices() {
-  const { suggested } = work;
-  const slices = suggested?.contours.filter(({ structure, slice }) => suggestion(structure, slice, suggested.frame));
-  return [...new Set(slices?.map(({ slice }) => slice))];
 }
 
 function describeShown(asWarped) {
@@ -251,9 +238,10 @@ function describeShown(asWarped) {
   element("time").textContent = `frame ${number} of ${cine.frames}${time}`;
   element("frame").value = number;
   element("frame").setAttribute("aria-valuetext", `frame ${number} of ${cine.frames}${time}`);
-  element("legend").hidden = drawing.empty && !work.suggested;
+  const { suggested } = work.content;
+  element("legend").hidden = drawing.empty && !suggested;
   document.querySelector("#legend .moved").hidden = motion === "off";
-  document.querySelector("#legend .suggested").hidden = !work.suggested;
+  element("suggested").hidden = document.querySelector("#legend .suggested").hidden = !suggested;
   element("field-mode").textContent = motion;
   element("play").textContent = player.playing ? "❚❚" : "▶";
   element("play").setAttribute("aria-label", player.playing ? "Stop" : "Play");
@@ -276,10 +264,12 @@ function reasons() {
   const { document: drawing, content, result, slice, cine } = work;
   const followed = result?.slices[slice] ? null : result ? "Nothing is followed on this slice." : "Propagate first.";
   const line = pen.open ? "Close the contour first by Enter, or drop it by Esc." : null;
-  const nothing = drawing.empty ? "Draw a contour first, or load a mask." : null;
+  const first = content.suggested ? "Accept what is suggested first, or draw." : "Draw a contour first, or load a mask.";
+  const nothing = drawing.empty ? first : null;
   const waits = work.asked ? "The contours are being followed." : null;
   const stays = waits ?? (saving ? "Being saved." : !result ? nothing ?? "Propagate first." : null);
-  const suggested = suggestedSlices();
+  const none = work.content.suggested ? null : "Nothing is suggested: A asks for it.";
+  const here = none ?? (work.suggestedSlices.has(slice) ? null : "Nothing is suggested on this slice.");
   return {
     undo: drawing.past.length ? null : "There is nothing to undo.",
     redo: drawing.coming.length ? null : "Nothing was undone.",
@@ -291,17 +281,17 @@ function reasons() {
     blink: followed, field: followed,
     save: stays, report: stays, download: stays,
     gallery: cine.slices > 1 ? null : "There is one slice alone.",
-    suggest: suggesting ? "The network is at work." : cannotSuggest(cine),
-    accept: suggested.includes(slice) ? null : "Nothing is suggested on this slice.",
-    "accept-all": suggested.length ? null : "Nothing is suggested.",
-    dismiss: work.suggested ? null : "Nothing is suggested.",
+    suggest: suggesting ? "The network is at work." : line ?? cannotSuggest(),
+    accept: here, "accept-all": none, dismiss: here, "dismiss-all": none,
     "phases-auto": content.ed === null && content.es === null ? "They are found by the volume." : null,
     "in-ed": nothing, "in-es": nothing,
   };
 }
 
-function cannotSuggest(cine) {
-  return cine.view === "long axis" ? "The network draws on short-axis slices alone." : null;
+function cannotSuggest() {
+  if (work.cine.view === "long axis") return "The network draws on short-axis slices alone.";
+  if (work.document.slices.size === work.cine.slices) return "Every slice is drawn on already.";
+  return null;
 }
 
 const { enable, act } = buttons(reasons);
@@ -453,6 +443,35 @@ async function loadMask(file) {
   refresh();
 }
 
+/** Have a network draw, for the reader to accept. */
+async function suggest() {
+  const asked = work, { cine } = work, { ed } = work.content, { slice, frame } = work;
+  player.stop();
+  suggesting = true;
+  enable();
+  const told = ({ what, done, all }) => work === asked && say(`The network is ${what}: ${done} of ${all} images …`, "busy");
+  say("The network is looking at the cine …", "busy");
+  try {
+    const found = await server.watched(cine.id, "suggest", server.suggest(cine.id, ed), told);
+    if (work === asked) offer(found, work.slice === slice && work.frame === frame);
+  } catch (error) {
+    if (work === asked) say(counting.said(error.message), "wrong");
+  } finally {
+    suggesting = false;
+    refresh();
+  }
+}
+
+/** Show what a network has drawn, as a suggestion; there, where the reader is still looking at the same image. */
+function offer(found, there) {
+  const at = pen.suggest(found);
+  if (!at) return say("The slices on which the network finds a ventricle are drawn on already.");
+  if (there) Object.assign(work, at);
+  const where = `${many(work.suggestedSlices.size, "slice")}, frame ${counting.frame(found.frame)}`;
+  say(`Suggested on ${where}. Look at each: Y accepts the slice, Shift+Y all, Q dismisses;`
+    + " drag a line to mend it.");
+}
+
 function propagate() {
   work.following = true;
   work.failed = null;
@@ -557,10 +576,12 @@ const far = (right, down) => () => (work && editor.nudge(right, down, true)) || 
 
 const actions = {
   ...Object.fromEntries(STRUCTURES.map((structure) => [structure, () => pen.choose(structure)])),
-  draw, propagate, blink, play, field: changeMotion, save,
+  draw, suggest, propagate, blink, play, field: changeMotion, save,
   undo: () => pen.undo(), redo: () => pen.redo(),
   "copy-slice": () => pen.copy(1, 0), "copy-slice-back": () => pen.copy(-1, 0),
   "copy-frame": () => pen.copy(0, 1), "copy-frame-back": () => pen.copy(0, -1),
+  accept: () => pen.accept([work.slice]), "accept-all": () => pen.accept([...work.suggestedSlices]),
+  dismiss: () => pen.dismiss([work.slice]), "dismiss-all": () => pen.dismiss([...work.suggestedSlices]),
   "clear-contour": () => pen.clear(), clear: () => pen.clearSlice(),
   "ed-here": () => pen.setPhase("ed"), "es-here": () => pen.setPhase("es"), "phases-auto": () => pen.findPhases(),
   "in-ed": () => pen.leaveOut("Ed"), "in-es": () => pen.leaveOut("Es"),
@@ -588,6 +609,7 @@ onKeys({
   1: call("lumen"), 2: call("epicardium"), 3: call("rv"),
   d: call("draw"), p: call("propagate"), b: call("blink"), f: call("field"), "?": () => element("help").showModal(),
   j: () => work && touchPoint(1), k: () => work && touchPoint(-1), ",": () => goToDrawn(-1), ".": () => goToDrawn(1),
+  a: call("suggest"), y: call("accept"), q: call("dismiss"),
   c: call("copy-slice"), v: call("copy-frame"), x: call("clear-contour"),
   e: call("ed-here"), s: call("es-here"), i: call("in-ed"), o: call("in-es"),
   h: call("heart"), 0: call("fit"), r: call("reset"), w: call("windowing"), t: call("compare"), g: call("gallery"),
@@ -595,7 +617,7 @@ onKeys({
   Enter: enter, Escape: escape, Delete: () => work && removePoint(), Backspace: () => work && removePoint(),
 }, {
   ArrowLeft: far(-1, 0), ArrowRight: far(1, 0), ArrowUp: far(0, -1), ArrowDown: far(0, 1),
-  c: call("copy-slice-back"), v: call("copy-frame-back"), x: call("clear"),
+  y: call("accept-all"), q: call("dismiss-all"), c: call("copy-slice-back"), v: call("copy-frame-back"), x: call("clear"),
 }, { z: call("undo"), "shift+z": call("redo"), y: call("redo"), s: call("save") });
 
 enable();

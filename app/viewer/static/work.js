@@ -15,8 +15,10 @@ export function sent(content, size) {
 }
 
 /** The other way. */
-export function received({ contours, open = null, ed, es, left_out_ed: leftOutEd, left_out_es: leftOutEs, papillary }) {
-  return withContours({ ...EMPTY, open, ed, es, leftOutEd, leftOutEs, papillary }, contours.map(asChange));
+export function received({
+  contours, open = null, suggested = null, ed, es, left_out_ed: leftOutEd, left_out_es: leftOutEs, papillary,
+}) {
+  return withContours({ ...EMPTY, open, suggested, ed, es, leftOutEd, leftOutEs, papillary }, contours.map(asChange));
 }
 
 /** A contour of the server as a change of a content. */
@@ -33,7 +35,6 @@ export class Work {
     this.followed = null; // the content that the result is of
     this.asked = null; // the content that the server follows now
     this.failed = null; // the content that it could not follow
-    this.suggested = null; // {frame, contours}: offered by the network, by structure and slice
     this.structure = "lumen"; // that is drawn
     this.slice = this.frame = 0; // that are shown
     this.version = 0; // of the session on the server that this goes on from
@@ -42,6 +43,18 @@ export class Work {
 
   get content() {
     return this.document.content;
+  }
+
+  /** Slices with a contour that a network has suggested, and nobody has taken or dismissed. */
+  get suggestedSlices() {
+    return new Set(this.content.suggested?.contours.map(({ slice }) => slice));
+  }
+
+  /** The rings that are suggested of a structure there, or null. */
+  suggestion(structure, slice, frame) {
+    const { suggested } = this.content;
+    if (suggested?.frame !== frame) return null;
+    return suggested.contours.find((one) => one.structure === structure && one.slice === slice)?.rings ?? null;
   }
 
   /** Whether the drawing has changed since it was followed. */

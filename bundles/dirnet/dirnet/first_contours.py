@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,15 @@ class FirstContours:
         """
         return cls(load_network(drawing_weights_file(path)), device)
 
-    def draw(self, cine: CineStack, frame: int | None = None) -> dict[str, np.ndarray]:
+    def draw(
+        self, cine: CineStack, frame: int | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, np.ndarray]:
         """Draw on one frame of each slice.
 
         Args:
             cine: of short-axis slices, in order.
             frame: index in time; :meth:`end_diastole` by default.
+            progress: is told how many images the network has looked at, and of how many.
 
         Returns:
             by structure, (S, H, W) bool, empty on slices where none was found, beyond base and apex; the lumen lies in
@@ -91,41 +95,49 @@ class FirstContours:
             frame = self.end_diastole(cine)
         cine.check_frame(frame)
         images = np.stack([scale_intensity(slice_, PERCENTILES)[frame] for slice_ in cine.images])
-        logits = self._logits(torch.from_numpy(images), cine.spacing)
+        logits = self._logits(torch.from_numpy(images), cine.spacing, _Count(len(images), progress))
         found = dict(zip(self.network.structures, logits.transpose(1, 0, 2, 3), strict=True))
         drawn = _plausible(found, cine.spacing)
         if not drawn:
             raise InputError(f"no left ventricle was found on frame {frame}; expected short-axis slices of a heart")
         return drawn
 
-    def end_diastole(self, cine: CineStack) -> int:
+    def end_diastole(self, cine: CineStack, progress: Callable[[int, int], None] | None = None) -> int:
         """The frame on which the lumen, as found on the three slices where it is largest on the first, is largest.
+
+        Args:
+            cine: of short-axis slices.
+            progress: see :meth:`draw`.
 
         Raises:
             InputError: when no lumen is found.
         """
+        slices, frames = cine.images.shape[:2]
+        count = _Count(slices + min(SEEN, slices) * frames, progress)
         scaled = np.stack([scale_intensity(slice_, PERCENTILES) for slice_ in cine.images])
-        first = self._areas(scaled[:, 0], cine.spacing)
+        first = self._areas(scaled[:, 0], cine.spacing, count)
         if not first.any():
             raise InputError("no left ventricle was found on the first frame; expected short-axis slices of a heart")
         chosen = np.argsort(first)[::-1][:SEEN]
-        areas = self._areas(scaled[chosen].reshape(-1, *scaled.shape[2:]), cine.spacing)
+        areas = self._areas(scaled[chosen].reshape(-1, *scaled.shape[2:]), cine.spacing, count)
         return int(areas.reshape(len(chosen), -1).sum(0).argmax())
 
-    def _areas(self, images: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    def _areas(self, images: np.ndarray, spacing: tuple[float, float], count: _Count) -> np.ndarray:
         """Of the lumen on each image (N, H, W), in pixels, small ones too."""
-        logits = self._logits(torch.from_numpy(images), spacing)[:, 0]
+        logits = self._logits(torch.from_numpy(images), spacing, count)[:, 0]
         return np.array([_largest(one > 0).sum() for one in logits])
 
     @torch.no_grad()
-    def _logits(self, images: Tensor, spacing: tuple[float, float]) -> np.ndarray:
+    def _logits(self, images: Tensor, spacing: tuple[float, float], count: _Count) -> np.ndarray:
         """Of slices (N, H, W) of one heart, in windows about it: (N, structures, H, W)."""
         middle = (torch.tensor(images.shape[1:]) - 1) / 2
-        logits = self._in_window(images, spacing, middle)
+        logits = self._in_window(images, spacing, middle, count)
         offset = _heart_offset(logits[:, 0]) * self.network.pixel
         if offset.norm() > OFF_CENTRE:
             middle = middle + offset / torch.tensor(spacing)
-            logits = self._in_window(images, spacing, middle)
+            logits = self._in_window(images, spacing, middle, count)
+        else:
+            count.add(len(images))  # they need no second look
         rows, columns = images.shape[1:]
         places = window_grid((rows, columns), spacing, middle, self.network.side, self.network.pixel)
         whole = F.grid_sample(
@@ -133,19 +145,32 @@ class FirstContours:
         )
         return (whole + OUTSIDE).numpy()
 
-    def _in_window(self, images: Tensor, spacing: tuple[float, float], middle: Tensor) -> Tensor:
+    def _in_window(self, images: Tensor, spacing: tuple[float, float], middle: Tensor, count: _Count) -> Tensor:
         """Logits (N, structures, side, side) in the window about a place of the images."""
         rows, columns = images.shape[1:]
         places = centred_places((rows, columns), spacing, middle, self.network.side, self.network.pixel)
         windows = take_windows(
             _smoothed(images[:, None], spacing, self.network.pixel), places.expand(len(images), -1, -1, -1)
         )
+        parts = []
         with self._computing:
-            parts = [
-                self.network(part.to(self.device).contiguous(memory_format=torch.channels_last)).cpu()
-                for part in windows.split(BATCH)
-            ]
+            for part in windows.split(BATCH):
+                parts.append(self.network(part.to(self.device).contiguous(memory_format=torch.channels_last)).cpu())
+                count.add(len(part))
         return torch.cat(parts)
+
+
+class _Count:
+    """How many images the network has looked at; at each up to two times."""
+
+    def __init__(self, images: int, progress: Callable[[int, int], None] | None) -> None:
+        self.images, self.looks, self.progress = images, 0, progress
+        self.add(0)
+
+    def add(self, looks: int) -> None:
+        self.looks += looks
+        if self.progress is not None:
+            self.progress(self.looks // 2, self.images)
 
 
 def _smoothed(images: Tensor, spacing: tuple[float, float], pixel: float) -> Tensor:

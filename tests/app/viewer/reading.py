@@ -86,8 +86,9 @@ class Reader:
         row, column = np.indices(self.size)
         return seen[np.round(top + row * scale - 0.5).astype(int), np.round(left + column * scale - 0.5).astype(int)]
 
-    def enclosed(self, colour):
-        """Pixels of the image inside the line of a colour: (H, W) bool."""
+    def enclosed(self, colour, gap=2):
+        """Pixels of the image inside the line of a colour, over gaps beside points or between dashes, of as many pixels
+        of the screen to each side: (H, W) bool."""
         seen = self.see()
-        line = binary_dilation(np.abs(seen - colour).sum(2) < 60, iterations=2)  # over gaps beside the points
-        return self.at_pixels(binary_erosion(binary_fill_holes(line), iterations=2))
+        line = binary_dilation(np.abs(seen - colour).sum(2) < 60, iterations=gap)
+        return self.at_pixels(binary_erosion(binary_fill_holes(line), iterations=gap))

@@ -74,7 +74,7 @@ class Fuzzer:
             "follow": f"/{cine}/follow",
             "save": f"/{cine}/save",
             "session": f"/{cine}/session",
-            "progress": f"/{cine}/progress",
+            "progress": f"/{cine}/progress/{pick(('follow', *TEXTS))}",
         }.get(kind, f"/{cine}/slices/{number}/{kind}")
         made = {"method": "GET", "url": f"/api/cines{path}", "params": query, "headers": []}
         if kind == "file":
@@ -87,6 +87,7 @@ class Fuzzer:
             shown = {"structure": "rv", "slice": 0, "frame": 0}
             open_ = {**shown, "points": [[1, 2]]}
             session = {**self.drawing, "shown": shown, "open": open_, "window": "a", "after": 0, "following": True}
+            session["suggested"] = {"frame": 0, "contours": self.drawing["contours"]}
             bodies = {"follow": self.drawing, "save": {"result": result, "overwrite": True}, "session": session}
             content = json.dumps(self.json(bodies[kind])).encode()
             method = "PUT" if kind == "session" else "POST"

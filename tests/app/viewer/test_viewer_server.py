@@ -36,6 +36,8 @@ from app.viewer.access import Access
 from app.viewer.cines import Cines
 from app.viewer.server import BUG, make_app, serve
 from app.viewer.shown import Scale, Shown
+from dirnet.cine.first_drawing import on_frame
+from dirnet.cine.follow import follow
 from dirnet.cine.saving import write_masks
 from dirnet.errors import InputError
 from tests.dicom import mr_image, write_enhanced
@@ -325,17 +327,48 @@ def test_phases_and_slices_are_left_out_as_a_reader_says(client, cine, cines):
 def test_progress_is_told_by_slice(client, cine, cines, monkeypatch):
     seen = []
     viewer = client.app.state.viewer
-    key, real = cine.rsplit("/", 1)[1], viewer.registrar.propagate
-    assert client.get(f"{cine}/progress").json() == {}
+    real = viewer.registrar.propagate
+    assert client.get(f"{cine}/progress/follow").json() == {}
 
     def propagate(*args):
-        seen.append(client.get(f"{cine}/progress").json())
+        seen.append(client.get(f"{cine}/progress/follow").json())
         return real(*args)
 
     monkeypatch.setattr(viewer.registrar, "propagate", propagate)
     client.post(f"{cine}/follow", json=together(drawn(0, 0, RING), drawn(1, 0, RING)))
-    assert seen == [{}, {"done": 1, "all": 2}]
-    assert key not in viewer.progress
+    assert seen == [{}, {"what": "", "done": 1, "all": 2}]
+    assert not viewer.progress
+
+
+def test_suggestions_are_what_the_command_draws(client, cine, cines, registrar):
+    """And give the same numbers; who drew stands among the warnings."""
+    viewer, seen = client.app.state.viewer, []
+    first = viewer.first_contours
+    asked = first.network.register_forward_hook(lambda *_: seen.append(client.get(f"{cine}/progress/suggest").json()))
+    try:
+        found = client.post(f"{cine}/suggest", json={}).json()
+    finally:
+        asked.remove()
+    assert {one["what"] for one in seen if one} == {"finding end-diastole", "drawing"}
+    assert all(one["done"] <= one["all"] for one in seen if one)
+    assert found["frame"] == cines.ed == first.end_diastole(cines.stack)
+    wanted = on_frame(first.draw(cines.stack, cines.ed), cines.stack, cines.ed)
+    assert {one["structure"] for one in found["contours"]} == set(wanted)
+    for one in found["contours"]:
+        mask = wanted[one["structure"]][one["slice"], one["frame"]]
+        np.testing.assert_array_equal(enclosed(one["rings"], mask.shape), mask)
+    by = {0: "network", 1: "network, mended"}
+    contours = [{**one, "by": by[one["slice"]]} for one in found["contours"]]
+    numbers = client.post(f"{cine}/follow", json={"contours": contours}).json()["numbers"]
+    drawn_by = [
+        "slice 0: contours were drawn by a network and accepted by the reader",
+        "slice 1: contours were drawn by a network and mended by the reader",
+    ]
+    expected = follow(registrar, cines.stack, wanted).numbers
+    assert numbers == {**expected, "warnings": [*drawn_by, *expected["warnings"]]}
+    assert client.post(f"{cine}/suggest", json={"frame": 2}).json()["contours"][0]["frame"] == 2
+    refused = client.post(f"{cine}/suggest", json={"frame": 10})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "frame must be 0 to 9, got 10")
 
 
 def test_warped_frames_and_motion(client, cine, cines, registrar):

@@ -14,6 +14,7 @@ RING = [[40, 30], [70, 30], [70, 60], [40, 60.125]]
 WORK = {
     "contours": [{"structure": "rv", "slice": 1, "frame": 3, "rings": [RING], "points": RING}],
     "open": {"structure": "lumen", "slice": 0, "frame": 2, "points": [[1, 2.5]]},
+    "suggested": {"frame": 2, "contours": [{"structure": "lumen", "slice": 0, "frame": 2, "rings": [RING]}]},
     "ed": 3,
     "left_out_es": [1],
     "papillary": "included",
@@ -52,8 +53,9 @@ def test_work_comes_back_as_it_was(cine):
     assert found["same"]
     kept = found["session"]
     assert kept["contours"][0]["points"] == RING
-    said = {**WORK, "contours": None}
-    assert {**kept, "contours": None}.items() >= said.items()
+    assert kept["suggested"]["contours"][0]["rings"] == [RING]
+    said = {**WORK, "contours": None, "suggested": None}
+    assert {**kept, "contours": None, "suggested": None}.items() >= said.items()
     assert [kept[key] for key in ("version", "es", "left_out_ed")] == [1, None, []]
     assert cine.put(1, ed=None)["version"] == 2
     assert cine.get()["session"]["ed"] is None

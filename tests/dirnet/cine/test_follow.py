@@ -146,6 +146,16 @@ def test_two_drawn_frames_are_the_phases(registrar, series):
     assert follow(registrar, cine, {"lumen": drawn}, phases=Phases(ed=1)).function.ed == 1
 
 
+def test_slices_drawn_on_a_frame_each_say_nothing_of_the_phases(registrar, series):
+    """Such as one by a reader and the others, at end-diastole as a network finds it, by that."""
+    cine = read_cine_stack(series)
+    drawn = discs(cine)
+    drawn[2, [0, 1]] = drawn[2, [1, 0]]
+    followed = follow(registrar, cine, {"lumen": drawn})
+    volumes = followed.volumes["lumen"].ml
+    assert (followed.function.ed, followed.function.es) == (volumes.argmax(), volumes.argmin())
+
+
 def test_what_a_reader_has_to_know_stands_first_among_the_warnings(registrar, series):
     cine = read_cine_stack(series)
     plain = follow(registrar, cine, {"lumen": discs(cine)})

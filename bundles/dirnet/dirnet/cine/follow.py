@@ -105,7 +105,7 @@ def follow(
         drawn: (S, T, H, W) bool by structure; a frame of a slice without any of a structure was not drawn on, see
             :meth:`dirnet.registrar.Registrar.propagate`.
         phases: end-diastole and end-systole by hand, and slices that are left out at one of them. Of a lumen that was
-            drawn on two frames, those are the phases by default.
+            drawn on two frames, of some slice on both, those are the phases by default.
         study: what is known of patient and examination; by default what the cine's files say.
         insertions: of the right ventricle on the left one, where segments begin; by default by its mask.
         earlier: of the same cine; slices on which the same was drawn are taken from it.
@@ -194,10 +194,11 @@ def _measured(
 
 
 def _with_drawn_frames(phases: Phases, slices: Mapping[int, Propagation], area: Mapping[str, np.ndarray]) -> Phases:
-    """A lumen that was drawn on two frames was drawn at end-diastole and end-systole: so its ejection fraction is that
-    of the drawn contours."""
-    drawn = sorted({frame for one in slices.values() for frame in one.drawn.get("lumen", ())})
-    if len(drawn) != 2 or phases.ed is not None or phases.es is not None:
+    """A lumen that was drawn on two frames, of some slice on both, was drawn at end-diastole and end-systole: so its
+    ejection fraction is that of the drawn contours."""
+    each = [one.drawn.get("lumen", ()) for one in slices.values()]
+    drawn = sorted({frame for frames in each for frame in frames})
+    if len(drawn) != 2 or tuple(drawn) not in each or phases.ed is not None or phases.es is not None:
         return phases
     larger, smaller = sorted(drawn, key=lambda frame: -float(np.nansum(area["lumen"][:, frame])))
     return dataclasses.replace(phases, ed=larger, es=smaller)

@@ -1,0 +1,102 @@
+"""A network suggests contours in Chromium, and the reader decides."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from app.viewer.access import Access
+from app.viewer.server import make_app
+from dirnet.first_contours import FirstContours
+from tests.app.viewer.reading import EPICARDIUM, LUMEN, Reader, served
+from tests.conftest import chromium_page
+
+
+@pytest.fixture(scope="module")
+def viewer(cines, registrar, tmp_path_factory):
+    """A reader at a page of its own server, the folder of results, and how the page is opened again."""
+    access, folder = Access(), tmp_path_factory.mktemp("results")
+    with served(make_app(cines.folder, registrar, folder, access)) as place, chromium_page() as page:
+
+        def opened():
+            page.goto(f"{place}/?token={access.token}")
+            page.click("#cines li:first-child button")
+            page.locator("#where:has-text('of 2')").wait_for()
+            page.locator("#status:not(.busy)").wait_for()
+
+        yield SimpleNamespace(reader=Reader(page, cines.lumens.shape[2:]), page=page, folder=folder, opened=opened)
+
+
+def network_by(work):
+    return {(one["structure"], one["slice"]): one.get("by") for one in work["contours"]}
+
+
+def test_a_network_suggests_and_the_reader_decides(viewer, cines, dice):
+    """Suggested on the slice that is not drawn on alone; taken back, accepted, mended; what was drawn stays."""
+    reader, page = viewer.reader, viewer.page
+    viewer.opened()
+    reader.press("y")
+    assert reader.status() == "Nothing is suggested: A asks for it."
+    reader.go_to(cines.ed)
+    reader.go_to_slice(0)
+    reader.press("d")
+    reader.draw(cines.lumens[0, cines.ed] > 0)
+    reader.press("Enter")
+    reader.go_to((cines.ed + 3) % 10)
+    reader.press("a")
+    assert reader.status().startswith(f"Suggested on 1 slice, frame {cines.ed + 1}.")
+    assert (reader.slice(), reader.frame()) == (1, cines.ed)
+    offered = FirstContours.load().draw(cines.stack, cines.ed)
+    for colour, structure in ((LUMEN, "lumen"), (EPICARDIUM, "epicardium")):
+        assert dice(reader.enclosed(colour, gap=5), offered[structure][1]) > 0.95
+    reader.press("p")
+    assert reader.status().startswith("Followed")  # what is drawn alone
+    assert "Sum" not in page.locator("#extent").inner_text()
+
+    reader.press("Control+z")
+    assert page.locator("#suggested").is_hidden()
+    reader.press("Control+y")
+    page.wait_for_timeout(900)  # until it is kept
+    viewer.opened()
+    assert page.locator("#suggested").is_visible()
+    reader.go_to_slice(0)
+    reader.press("y")
+    assert reader.status() == "Nothing is suggested on this slice."
+    reader.go_to_slice(1)
+    reader.press("q")
+    assert page.locator("#suggested").is_hidden()
+    reader.press("Control+z")
+    page.click("#accept")
+    assert "2 contours accepted, on 1 slice" in reader.status()
+    page.locator("#warnings li:has-text('slice 1: contours were drawn by a network and accepted')").wait_for()
+    reader.press("Control+z")
+    assert page.locator("#suggested").is_visible()
+
+    drag_right_side(reader, offered["epicardium"][1], 4)
+    page.locator("#warnings li:has-text('slice 1: contours were drawn by a network and mended')").wait_for()
+    reader.press("Shift+Y")
+    page.locator("#warnings li:has-text('slice 1: contours were drawn by a network and accepted')").wait_for()
+    reader.press("Control+s")
+    page.locator("#status:has-text('Saved in')").wait_for()
+    work = json.loads(next(viewer.folder.rglob("CINESAX_300_session.json")).read_text())
+    assert network_by(work) == {
+        ("lumen", 0): None, ("lumen", 1): "network", ("epicardium", 1): "network, mended"
+    }  # fmt: skip
+    numbers = json.loads(next(viewer.folder.rglob("CINESAX_300_numbers.json")).read_text())
+    assert [text.split(": ")[0] for text in numbers["warnings"] if "by a network" in text] == ["slice 1"] * 2
+    assert numbers["drawn_on_frames"] == [cines.ed]
+    assert viewer.page.messages == []
+
+
+def drag_right_side(reader, mask, by):
+    """The line around a mask, from the middle of its right side, by pixels to the right."""
+    row = round(np.nonzero(mask)[0].mean())
+    box, scale, (left, top) = reader.scale()
+    start = box["x"] + left + (np.flatnonzero(mask[row])[-1] + 0.5) * scale, box["y"] + top + row * scale
+    reader.page.mouse.move(*start)
+    reader.page.mouse.down()
+    reader.page.mouse.move(start[0] + by * scale, start[1], steps=5)
+    reader.page.mouse.up()
