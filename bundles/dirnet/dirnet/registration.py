@@ -14,7 +14,7 @@ from torch import Tensor
 from transforms.cine import one_structure, read_mask
 
 from .errors import InputError
-from .fields.displacement import BSplinePart
+from .fields.displacement import Part
 from .fields.resampling import warp
 from .files.images import Image2D, as_image, pixels
 from .files.itk import displacement_transform
@@ -32,7 +32,8 @@ class Registration:
         warped: the moving image with its own intensities on the fixed image's grid, (H, W) float32, resampled once,
             linearly; beyond the moving image its border repeats.
         ddf: displacement field (2, H, W) in pixels, (row, column): ``warped(x) = moving(x + ddf(x))``.
-        parts: the B-splines that the field is made of, each a batch of one; empty for a network without splines.
+        parts: the B-splines and affine maps that the field is made of, each a batch of one; empty for a network that
+            gives a dense field.
         folded_percent: pixels where the field folds, 0 to 100.
         ncc_before, ncc_after: normalised cross-correlation of moving and of warped with fixed.
         ncc_network: as ``ncc_after``, before any refinement.
@@ -44,7 +45,7 @@ class Registration:
     fixed: sitk.Image
     warped: np.ndarray
     ddf: np.ndarray
-    parts: tuple[BSplinePart, ...]
+    parts: tuple[Part, ...]
     folded_percent: float
     ncc_before: float
     ncc_network: float

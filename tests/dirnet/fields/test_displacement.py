@@ -5,9 +5,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from dirnet.fields.displacement import Displacement
+from dirnet.fields.displacement import AffinePart, BSplinePart, Displacement, grid
 from dirnet.fields.resampling import warp
-from dirnet.files.itk import spline_transform
+from dirnet.files.itk import parts_transform
 from dirnet.nets.splines import BSplineTransformer, ThinPlateSplineTransformer
 
 SIZE = [48, 40]
@@ -39,6 +39,22 @@ def test_then_warps_as_one_after_the_other():
     assert [part.spacing for part in both.parts] == [(16, 16), (8, 8)]
 
 
+def test_an_affine_map_before_a_spline_is_evaluated_where_it_is_also_beyond_the_image():
+    affine = AffinePart(torch.tensor([[[1.2, 0.1], [-0.1, 0.9]]]), torch.tensor([[30.0, -3.0]]), (23.5, 19.5))
+    places = grid(torch.zeros(1, 2, *SIZE))
+    first = Displacement(affine.at(places), (affine,))
+    second = spline_of(2, 8, amplitude=4)
+    both = first.then(second)
+    row, column = 40, 3
+    there = torch.tensor([row, column]) + second.ddf[0, :, row, column]
+    moved = (
+        affine.matrix[0] @ (there - torch.tensor(affine.centre)) + torch.tensor(affine.centre) + affine.translation[0]
+    )
+    assert moved[0] > SIZE[0]
+    torch.testing.assert_close(torch.tensor([row, column]) + both.ddf[0, :, row, column], moved)
+    assert [type(part) for part in both[:1].to("cpu").parts] == [AffinePart, BSplinePart]
+
+
 def test_what_has_no_spline_has_no_parts():
     dense = ThinPlateSplineTransformer(8).displacement(torch.randn(1, 2, 6, 5), SIZE)
     assert dense.parts == ()
@@ -55,7 +71,7 @@ def test_a_composition_of_splines_is_one_itk_transform(elsewhere):
     moving = sitk.Image(fixed)
     if elsewhere:
         moving.SetOrigin([50, 7])
-    transform = spline_transform(both.parts, fixed, moving)
+    transform = parts_transform(both.parts, fixed, moving)
     ddf = both.ddf[0].double().numpy()
     for row, column in ((20, 17), (13, 25), (30, 9)):
         point = fixed.TransformIndexToPhysicalPoint((column, row))

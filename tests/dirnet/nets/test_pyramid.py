@@ -27,16 +27,17 @@ def unsettled(**options):
     torch.manual_seed(0)
     network = PyramidDIRNet(CHANNELS, **options).eval()
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
             nn.init.uniform_(module.running_var, 0.1, 0.3)
-        elif isinstance(module, nn.Conv2d) and module.out_channels == 2:
+        elif isinstance(module, nn.Conv2d | nn.Conv3d) and module.out_channels == network.spatial_dims:
             nn.init.normal_(module.weight, std=0.2)
     return network
 
 
-def test_sampling_is_the_project_s_warp():
-    image, field = noise(2, 3, 20, 28), 9 * (noise(2, 2, 20, 28, seed=1) - 0.5)
+@pytest.mark.parametrize("size", [(20, 28), (12, 20, 9)])
+def test_sampling_is_the_project_s_warp(size):
+    image, field = noise(2, 3, *size), 9 * (noise(2, len(size), *size, seed=1) - 0.5)
     torch.testing.assert_close(sample_at(image, field), warp(image, field), atol=1e-5, rtol=0)
 
 
@@ -70,17 +71,28 @@ def test_starts_at_the_identity_and_takes_any_size(stages):
     assert torch.equal(field, torch.zeros(2, 2, 37, 50))
 
 
-@pytest.mark.parametrize("stages", [1, 2])
-def test_scripts_and_answers_its_displacement(stages):
-    network = unsettled(stages=stages)
+KINDS = {
+    "one stage": {},
+    "two stages": {"stages": 2},
+    "finer": {"spacing": 2},
+    "symmetric": {"symmetric": True},
+    "3-D": {"spatial_dims": 3, "stages": 2},
+    "3-D, finer": {"spatial_dims": 3, "spacing": 2},
+}
+every_kind = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
+
+
+@every_kind
+def test_scripts_and_answers_its_displacement(options):
+    network = unsettled(**options)
     scripted = torch.jit.script(network)
-    for size in ((32, 48), (37, 50)):
-        pair = noise(2, 2, *size)
+    for size in ((24, 32), (21, 34)):
+        pair = noise(2, 2, *size, *[18] * (network.spatial_dims - 2))
         found = network.displacement(pair)
-        assert found.ddf.std() > 0.01
+        assert found.ddf.std() > 0.002
         torch.testing.assert_close(scripted(pair), found.ddf, atol=1e-5, rtol=0)
         (part,) = found.parts
-        assert (part.spacing, part.order) == ((4, 4), 3)
+        assert (part.spacing, part.order) == ((options.get("spacing", 4),) * network.spatial_dims, 3)
         assert torch.equal(part.control_points, network.control_points(pair))
 
 
@@ -97,23 +109,33 @@ def test_the_second_stage_is_composed_with_the_first():
     torch.testing.assert_close(cells[:, :4, :-2, :-2], nn.functional.pixel_unshuffle(pair, 2)[:, :4, 2:, 2:])
 
 
-@pytest.mark.parametrize("stages", [1, 2])
-def test_folded_normalization_gives_the_same_field(stages):
-    network, pair = unsettled(stages=stages), noise(2, 2, 48, 48)
+def test_exchanged_images_give_the_negative_velocities_where_it_is_symmetric():
+    network, pair = unsettled(symmetric=True, squarings=0), noise(2, 2, 32, 32)
+    torch.testing.assert_close(network(pair.flip(1)), -network(pair), atol=1e-5, rtol=0)
+
+
+@every_kind
+def test_folded_normalization_gives_the_same_field(options):
+    network = unsettled(**options)
+    pair = noise(2, 2, 24, 32, *[16] * (network.spatial_dims - 2))
     folded = network.fold_normalization()
     torch.testing.assert_close(folded(pair), network(pair), atol=1e-4, rtol=1e-4)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d) for module in folded.modules())
 
 
-@pytest.mark.parametrize("stages", [1, 2])
-def test_every_weight_has_a_gradient(stages):
-    network = unsettled(stages=stages).train()
-    network(noise(2, 2, 48, 48)).square().mean().backward()
+@every_kind
+def test_every_weight_has_a_gradient(options):
+    network = unsettled(**options).train()
+    network(noise(2, 2, 48, 48, *[32] * (network.spatial_dims - 2))).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in network.parameters())
 
 
 def test_errors():
     with pytest.raises(ValueError, match="four numbers"):
         PyramidDIRNet((1, 2))
+    with pytest.raises(ValueError, match="spacing must be 2 or 4"):
+        PyramidDIRNet(CHANNELS, spacing=8)
+    with pytest.raises(ValueError, match="a second stage"):
+        PyramidDIRNet(CHANNELS, spacing=2, stages=2)
     with pytest.raises(ValueError, match=r"takes \(B, 2, H, W\).*got \[1, 3, 32, 32\]"):
         PyramidDIRNet(CHANNELS)(noise(1, 3, 32, 32))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dirnet.errors import InputError
-from dirnet.fields.displacement import Displacement
+from dirnet.fields.displacement import AffinePart, Displacement
 from dirnet.fields.resampling import warp
 from dirnet.nets.losses import ncc
 from dirnet.nets.refinement import Refinement, refine
@@ -71,6 +71,17 @@ def test_volumes_are_refined_too(pairs):
     before = BSplineTransformer(8, spatial_dims=3).displacement(torch.zeros(3, 3, 12, 14, 1), [96, 112, 8])
     after = refine(before, volumes, Refinement(5, NGFLoss(), bending=0.1))
     assert (likeness(volumes, after) > likeness(volumes, before)).all()
+
+
+def test_an_affine_map_before_the_spline_stays(pairs):
+    shift = AffinePart(torch.eye(2).expand(3, 2, 2), torch.full((3, 2), 0.5), (47.5, 55.5))
+    moved = Displacement(torch.full((3, 2, 96, 112), 0.5), (shift,)).then(zero(pairs))
+    after = refine(moved, pairs, 5)
+    affine, spline = after.parts
+    assert torch.equal(affine.translation, shift.translation)
+    field = BSplineTransformer(spline.spacing, spline.order, spline.boundary)(spline.control_points, [96, 112])
+    torch.testing.assert_close(after.ddf, field + 0.5, atol=1e-5, rtol=0)
+    assert (likeness(pairs, after) > likeness(pairs, moved)).all()
 
 
 def test_inference_mode_does_not_matter(pairs):

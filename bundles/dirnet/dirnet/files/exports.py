@@ -21,7 +21,7 @@ from .aside import buffered, write_set_aside
 from .dicom import write_deformable_registration, write_derived_series
 from .formats import result_files
 from .images import pixels
-from .itk import displacement_transform, spline_transform, write_transform
+from .itk import displacement_transform, parts_transform, write_transform
 from .nifti import write_displacement, write_image
 from .pictures import picture, save_picture
 
@@ -87,7 +87,7 @@ def _nifti(registration: Registration | StackRegistration, warped: Path, field: 
 def _itk(registration: Registration | StackRegistration, path: Path) -> None:
     images = registration.fixed, registration.moving
     if isinstance(registration, Registration) and registration.parts:
-        transform = spline_transform(registration.parts, *images)
+        transform = parts_transform(registration.parts, *images)
     else:
         transform = displacement_transform(registration.ddf, *images)
     write_transform(path, transform)

@@ -16,17 +16,18 @@ import SimpleITK as sitk
 from torch import Tensor
 
 from ..errors import InputError
-from ..fields.displacement import BOUNDARIES, BSplinePart
+from ..fields.displacement import BOUNDARIES, AffinePart, Part
 from .aside import incomplete, write_aside
 
 __all__ = [
+    "affine_transform",
     "bspline_transform",
     "ddf_from_image",
     "displacement_image",
     "displacement_transform",
     "index_to_mm",
     "is_slice",
-    "spline_transform",
+    "parts_transform",
     "write_transform",
 ]
 
@@ -99,25 +100,54 @@ def bspline_transform(
     return sitk.CompositeTransform([_same_index(fixed, moving), spline])  # the last is applied first
 
 
-def spline_transform(
-    parts: Sequence[BSplinePart], fixed: sitk.Image, moving: sitk.Image | None = None
-) -> sitk.Transform:
-    """The splines of one :class:`~dirnet.fields.displacement.Displacement` (a batch of one) as an ITK transform.
+def affine_transform(part: AffinePart, fixed: sitk.Image) -> sitk.AffineTransform:
+    """An affine map of pixels (a batch of one) as an ITK transform of points in mm, LPS.
+
+    Args:
+        part: as an affine network gives it.
+        fixed: as in :func:`bspline_transform`; of one slice the transform is 3-D and moves nothing along the slice
+            axis.
+
+    Raises:
+        InputError: when the map and the image have different numbers of dimensions.
+    """
+    dims = 2 if is_slice(fixed) else fixed.GetDimension()
+    matrix = part.matrix[0].detach().cpu().double().numpy()[::-1, ::-1]  # array order to x, y[, z]
+    translation = part.translation[0].detach().cpu().double().numpy()[::-1]
+    centre = np.array(part.centre[::-1])
+    if matrix.shape != (dims, dims):
+        raise InputError(f"an affine map of {len(matrix)} dimensions, a fixed image {fixed.GetSize()}")
+    if is_slice(fixed):
+        matrix = np.block([[matrix, np.zeros((2, 1))], [np.zeros((1, 2)), np.ones((1, 1))]])
+        translation, centre = np.append(translation, 0.0), np.append(centre, 0.0)
+    axes = index_to_mm(fixed)
+    affine = sitk.AffineTransform(fixed.GetDimension())
+    affine.SetMatrix((axes @ matrix @ np.linalg.inv(axes)).ravel().tolist())
+    affine.SetCenter(fixed.TransformContinuousIndexToPhysicalPoint(centre.tolist()))
+    affine.SetTranslation((axes @ translation).tolist())
+    return affine
+
+
+def parts_transform(parts: Sequence[Part], fixed: sitk.Image, moving: sitk.Image | None = None) -> sitk.Transform:
+    """The parts of one :class:`~dirnet.fields.displacement.Displacement` (a batch of one) as an ITK transform.
 
     Args:
         parts: one or more; the one that warps first before the others.
         fixed, moving: as in :func:`bspline_transform`.
 
     Returns:
-        as :func:`bspline_transform`; of several splines, ``sitk.CompositeTransform``. Where a point leaves the image
-        on its way from one spline to the next, ITK moves it no further, and the project repeats the border.
+        as :func:`bspline_transform` and :func:`affine_transform`; of several parts, ``sitk.CompositeTransform``. Where
+        a point leaves the image on its way from one spline to the next, ITK moves it no further, and the project
+        repeats the border.
     """
-    splines = [
-        bspline_transform(part.control_points[0], part.spacing, fixed, None, part.order, part.boundary)
+    transforms: list[sitk.Transform] = [
+        affine_transform(part, fixed)
+        if isinstance(part, AffinePart)
+        else bspline_transform(part.control_points[0], part.spacing, fixed, None, part.order, part.boundary)
         for part in parts
     ]
     away = [] if moving is None or _geometry(moving) == _geometry(fixed) else [_same_index(fixed, moving)]
-    chain = [*away, *splines]
+    chain = [*away, *transforms]
     return chain[0] if len(chain) == 1 else sitk.CompositeTransform(chain)  # the last is applied first
 
 

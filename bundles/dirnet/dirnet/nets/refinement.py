@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..fields.displacement import Displacement
+from ..fields.displacement import AffinePart, BSplinePart, Displacement
 from ..fields.resampling import warp
 from .losses import FoldingLoss
 from .similarities import NCCLoss
@@ -71,19 +71,24 @@ def refine(displacement: Displacement, pairs: Tensor, refinement: int | Refineme
     answer. Images alone are compared: it takes back what a network has learned from contours.
 
     Args:
-        displacement: of a network whose fields are one B-spline.
+        displacement: of a network whose fields are one B-spline, or affine maps and one after them, which stay.
         pairs: (B, 2, H, W[, D]), channel 0 moving, channel 1 fixed, each scaled to [0, 1]; where the displacement is.
         refinement: the number of steps, by NCC; or more.
 
     Raises:
-        InputError: when the displacement is not one B-spline.
+        InputError: when the displacement is not of these.
     """
-    if len(displacement.parts) != 1:
+    *before, part = displacement.parts or (None,)
+    if not isinstance(part, BSplinePart) or not all(isinstance(one, AffinePart) for one in before):
         raise InputError("refinement moves the control points of a B-spline, of which this network's fields are not")
+    affine = Displacement(torch.zeros_like(displacement.ddf), tuple(before)) if before else None
+
+    def whole(spline_field: Displacement) -> Displacement:
+        return spline_field if affine is None else affine.then(spline_field)
+
     from monai.losses import BendingEnergyLoss  # here: MONAI takes a second to load, which a registration saves
 
     how = refinement if isinstance(refinement, Refinement) else Refinement(refinement)
-    (part,) = displacement.parts
     spline = BSplineTransformer(part.spacing, part.order, part.boundary, len(part.spacing))
     bending, folding = BendingEnergyLoss(), FoldingLoss(MARGIN)
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(pairs.device.type, enabled=False):
@@ -92,10 +97,10 @@ def refine(displacement: Displacement, pairs: Tensor, refinement: int | Refineme
         optimizer: Any = torch.optim.Adam([points], lr=how.step)
         for _ in range(how.steps):
             optimizer.zero_grad()
-            ddf = spline(points, list(pairs.shape[2:]))
+            ddf = whole(spline.displacement(points, list(pairs.shape[2:]))).ddf
             loss = how.similarity(warp(moving, ddf), fixed)
             loss = loss + how.bending * bending(ddf) + FOLDING * folding(ddf)
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        return spline.displacement(points.detach(), list(pairs.shape[2:]))
+        return whole(spline.displacement(points.detach(), list(pairs.shape[2:])))
