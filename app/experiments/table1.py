@@ -214,10 +214,12 @@ class Results:
         cases = []
         for number, (index, group) in enumerate(chosen.items()):
             row = rows.loc[index]
-            case = {key: images[judge.title][number][key] for key in ("fixed", "moving", "fixed_lumen", "moving_lumen")}
+            shown_by_judge = images[judge.title][number]
+            case = {key: shown_by_judge[key] for key in ("fixed", "moving")}
+            case |= {f"{role}_lumen": shown_by_judge[f"{role}_masks"][0] for role in ("fixed", "moving")}
             case["title"] = f"{group}\n{row['patient']}, slice {row['slice']}, {row['direction']}"
-            for key in ("warped", "warped_lumen"):
-                case[key] = {title: pictures[number][key] for title, pictures in images.items()}
+            case["warped"] = {title: pictures[number]["warped"] for title, pictures in images.items()}
+            case["warped_lumen"] = {title: pictures[number]["warped_masks"][0] for title, pictures in images.items()}
             case["dice"] = {"before": row["dice_before"]}
             for method in shown:
                 case["dice"][method.title] = test[test["method"] == method.name]["dice"].iloc[index]

@@ -12,7 +12,7 @@ from typing import Any
 from monai.bundle import ConfigParser, run
 
 from dirnet.files.aside import write_aside
-from dirnet.training.pictures import row_of_registration
+from dirnet.training.pictures import rows_of_registration
 from dirnet.training.record import check_same
 from transforms.cine import fingerprint
 
@@ -99,7 +99,7 @@ class Workplace:
         """The images of some of a split's registrations, each as :func:`dirnet.files.pictures.picture` takes it."""
         parser = self._parser("evaluate.json", method, **self._evaluation_options(method, split))
         dataset, network, inferer, device = map(parser.get_parsed_content, ("dataset", "network", "inferer", "device"))
-        return [row_of_registration(dataset, index, network, inferer, device) for index in indices]
+        return [rows_of_registration(dataset, index, network, inferer, device)[0] for index in indices]
 
     def _training_options(self, method: Method) -> dict[str, Any]:
         return {

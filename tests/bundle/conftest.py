@@ -25,23 +25,24 @@ def bundle() -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess]:
     """``run("train", "--iterations", 5, ...)``: a config of the bundle, away from the user's data and cache.
 
-    With ``processes`` it is the training on several GPUs, of which these processes have none.
+    ``train+weak_labels`` lays one config over another. With ``processes`` it is the training on several GPUs, of which
+    these processes have none.
     """
     home = tmp_path_factory.mktemp("home")
-    environment = {key: value for key, value in os.environ.items() if key != "SCD_DIR"}
+    environment = {key: value for key, value in os.environ.items() if key not in ("SCD_DIR", "HIPPOCAMPUS_DIR")}
     # the cache is not in the working directory: a folder named dirnet there would be imported instead of the package
     environment |= {"XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def run(
         config: str, *options: object, cwd: Path = home, env: dict[str, str] | None = None, processes: int = 0
     ) -> subprocess.CompletedProcess:
-        files: object = BUNDLE / "configs" / f"{config}.json"
+        names = [*config.split("+"), *(["multi_gpu_train"] if processes else [])]
+        files = [str(BUNDLE / "configs" / f"{name}.json") for name in names]
         command = [sys.executable]
         if processes:
-            files = [str(files), str(BUNDLE / "configs" / "multi_gpu_train.json")]
             command += ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={processes}"]
             env = {"CUDA_VISIBLE_DEVICES": ""} | (env or {})
-        command += ["-m", "monai.bundle", "run", "--config_file", str(files)]
+        command += ["-m", "monai.bundle", "run", "--config_file", str(files) if len(files) > 1 else files[0]]
         return subprocess.run(
             [str(part) for part in [*command, *options]],
             cwd=cwd,

@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from dirnet.files.pictures import picture, window_around
 from dirnet.nets.networks import DIRNet
 from dirnet.training.engines import RegistrationInferer
-from dirnet.training.pictures import RegistrationPictures, row_of_registration
+from dirnet.training.pictures import RegistrationPictures, rows_of_registration
 from dirnet.training.record import check_run
 from dirnet.training.scores import MeanScore, RegistrationTable, lumen_dice
 from dirnet.training.state import TrainingState
@@ -180,10 +180,10 @@ def test_a_registration_is_found_in_its_list_and_made():
         for n in range(2)
     ]
     still = DIRNet().eval()
-    rows = [row_of_registration(lists, index, still, RegistrationInferer(), "cpu") for index in range(4)]
+    rows = [rows_of_registration(lists, index, still, RegistrationInferer(), "cpu")[0] for index in range(4)]
     assert [row["title"].split(",")[0] for row in rows] == ["00", "01", "10", "11"]
     assert np.allclose(rows[3]["warped"], lists[1][1]["moving"][0], atol=1e-6)
-    assert (rows[3]["warped_lumen"] == (lists[1][1]["moving_lumen"][0].numpy() > 0.5)).all()
+    assert (rows[3]["warped_masks"][0] == (lists[1][1]["moving_lumen"][0].numpy() > 0.5)).all()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["folded_percent", "jacobian_determinant"]
+__all__ = ["folded_percent", "jacobian_determinant", "log_jacobian_sd"]
 
 
 def jacobian_determinant(ddf: Tensor) -> Tensor:
@@ -48,3 +48,14 @@ def folded_percent(ddf: Tensor) -> Tensor:
     """
     folded = ~(jacobian_determinant(ddf) > 0)
     return 100.0 * folded.flatten(1).float().mean(1)
+
+
+def log_jacobian_sd(ddf: Tensor) -> Tensor:
+    """Standard deviation of the logarithm of the Jacobian determinant of each field: (B, dims, H, W[, D]) -> (B,).
+
+    0 of a field that scales all regions alike; how unevenly it stretches and shrinks them otherwise. Of the pixels that
+    do not fold, as :func:`folded_percent` counts the others; nan where fewer than two are left. Raises the same errors.
+    """
+    determinant = jacobian_determinant(ddf).flatten(1)
+    positive = [each[each > 0] for each in determinant]
+    return torch.stack([each.log().std() if len(each) > 1 else each.new_tensor(torch.nan) for each in positive])

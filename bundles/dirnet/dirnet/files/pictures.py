@@ -19,16 +19,16 @@ def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
 
     Args:
         rows: dictionaries of arrays (H, W) ``fixed``, ``moving``, ``warped``; ``ddf`` (2, H, W) in pixels,
-            (row, column), pull-back; optionally the masks ``fixed_lumen``, ``moving_lumen`` and ``warped_lumen``, drawn
-            as contours, and a ``title``.
-        crop: side in pixels of the square around the fixed lumen that is shown, where there is one.
+            (row, column), pull-back; optionally the masks ``fixed_masks``, ``moving_masks`` and ``warped_masks``,
+            (H, W) or (K, H, W), drawn as contours; ``aspect``, the height of a pixel over its width; and a ``title``.
+        crop: side in pixels of the square around the fixed masks that is shown, where there are some.
     """
     headings = ("fixed", "moving", "warped", "fixed − moving", "fixed − warped", "warped grid")
     figure = Figure(figsize=(2.2 * len(headings), 2.3 * len(rows) + 0.3), layout="constrained")
     axes = figure.subplots(len(rows), len(headings), squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         fixed, moving, warped = row["fixed"], row["moving"], row["warped"]
-        shown = window_around(row.get("fixed_lumen"), fixed.shape, crop)
+        shown = window_around(row.get("fixed_masks"), fixed.shape, crop)
         white = max(np.percentile(fixed[shown], 99.5), np.percentile(moving[shown], 99.5), 1e-3)
         for ax, image in zip(line, (fixed, moving, warped), strict=False):
             ax.imshow(image, cmap="gray", vmin=0, vmax=white)
@@ -39,7 +39,7 @@ def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
         _draw_contours(line, row)
         for ax in line:
             ax.set(xlim=(shown[1].start - 0.5, shown[1].stop - 0.5), xticks=[])
-            ax.set(ylim=(shown[0].stop - 0.5, shown[0].start - 0.5), yticks=[])
+            ax.set(ylim=(shown[0].stop - 0.5, shown[0].start - 0.5), yticks=[], aspect=row.get("aspect", 1.0))
         line[0].set_ylabel(row.get("title", ""), fontsize=8)
     for ax, heading in zip(axes[0], headings, strict=True):
         ax.set_title(heading, fontsize=9)
@@ -52,8 +52,9 @@ def save_picture(figure: Figure, path: str | Path, dpi: int = 110) -> None:
         figure.savefig(aside, dpi=dpi)
 
 
-def _draw_grid(ax: Any, ddf: np.ndarray, step: int = 8) -> None:
+def _draw_grid(ax: Any, ddf: np.ndarray) -> None:
     """Lines of the fixed grid where the field takes them in the moving image."""
+    step = 8 if min(ddf.shape[1:]) >= 64 else 4
     rows, columns = np.meshgrid(*map(np.arange, ddf.shape[1:]), indexing="ij")
     rows, columns = rows + ddf[0], columns + ddf[1]
     ax.plot(columns[::step].T, rows[::step].T, color="#0072B2", linewidth=0.6)
@@ -61,21 +62,22 @@ def _draw_grid(ax: Any, ddf: np.ndarray, step: int = 8) -> None:
 
 
 def _draw_contours(line: Any, row: dict[str, Any]) -> None:
-    """Fixed lumen in yellow on every image, moving or warped lumen in blue on its own."""
-    shown = ((0, None), (1, "moving_lumen"), (2, "warped_lumen"))
+    """Fixed masks in yellow on every image, moving or warped masks in blue on their own."""
+    shown = ((0, None), (1, "moving_masks"), (2, "warped_masks"))
     for column, own in shown:
-        for name, colour in (("fixed_lumen", "#F0E442"), (own, "#56B4E9")):
-            if name in row and row[name].any():
-                line[column].contour(row[name], levels=[0.5], colors=colour, linewidths=0.9)
+        for name, colour in (("fixed_masks", "#F0E442"), (own, "#56B4E9")):
+            for mask in row[name].reshape(-1, *row["fixed"].shape) if name in row else ():
+                if mask.any() and not mask.all():
+                    line[column].contour(mask, levels=[0.5], colors=colour, linewidths=0.9)
 
 
 def window_around(mask: np.ndarray | None, shape: Sequence[int], crop: int | None) -> tuple[slice, ...]:
-    """Rows and columns of a square of side ``crop`` around a mask (H, W), cut to the image's ``shape``; the whole image
-    without either."""
+    """Rows and columns of a square of side ``crop`` around masks, (H, W) or (K, H, W), cut to the image's ``shape``;
+    the whole image without either."""
     if crop is None or mask is None or not mask.any():
         return tuple(slice(0, n) for n in shape)
+    places = np.nonzero(mask.reshape(-1, *shape))[1:]
     starts = [
-        int(np.clip(where.mean() - crop / 2, 0, max(0, n - crop)))
-        for where, n in zip(np.nonzero(mask), shape, strict=True)
+        int(np.clip(where.mean() - crop / 2, 0, max(0, n - crop))) for where, n in zip(places, shape, strict=True)
     ]
     return tuple(slice(start, min(start + crop, n)) for start, n in zip(starts, shape, strict=True))

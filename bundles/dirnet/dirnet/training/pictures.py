@@ -17,43 +17,87 @@ from torch import nn
 
 from ..files.pictures import picture, save_picture
 from .engines import PreparePair
-from .scores import RegistrationTable
+from .scores import ScoreTable
 
-__all__ = ["QuantilePictures", "RegistrationPictures", "row_of_registration"]
+__all__ = ["QuantilePictures", "RegistrationPictures", "rows_of_registration"]
 
 
-def row_of(batch: Mapping[str, Any], output: Mapping[str, Any], index: int = 0) -> dict[str, Any]:
-    """A row for :func:`picture`: one registration of an evaluator's batch and output."""
-    arrays = {
+def rows_of(batch: Mapping[str, Any], output: Mapping[str, Any], index: int = 0) -> list[dict[str, Any]]:
+    """Rows for :func:`picture` of one registration in an evaluator's batch and output: a slice has one, a volume three,
+    one a plane."""
+    volumes = output["image"].dim() == 5
+    masks = {"moving": batch["moving_masks" if volumes else "moving_lumen"]}
+    masks["fixed"] = output["label"]["fixed_masks" if volumes else "fixed_lumen"]
+    masks["warped"] = output["pred"].get("warped_masks", masks["moving"])
+    tensors = {
         "moving": output["image"][index, 0],
         "fixed": output["label"]["fixed"][index, 0],
         "warped": output["pred"]["warped"][index, 0],
         "ddf": output["pred"]["ddf"][index],
-        "moving_lumen": batch["moving_lumen"][index, 0],
-        "fixed_lumen": output["label"]["fixed_lumen"][index, 0],
-        "warped_lumen": output["pred"]["warped_masks"][index, 0],
+        **{f"{role}_masks": mask[index] if volumes else mask[index, :1] for role, mask in masks.items()},
     }
-    row: dict[str, Any] = {name: array.float().cpu().numpy() for name, array in arrays.items()}
-    row["title"] = f"{batch['patient'][index]}, slice {int(batch['slice'][index])}\n{batch['direction'][index]}"
-    return row
+    arrays = {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
+    if volumes:
+        return [
+            {**plane, "title": f"{batch['moving_patient'][index]}\nto {batch['fixed_patient'][index]}\n{name}"}
+            for name, plane in planes_of(arrays, batch["spacing"][index].tolist()).items()
+        ]
+    title = f"{batch['patient'][index]}, slice {int(batch['slice'][index])}\n{batch['direction'][index]}"
+    return [{**arrays, "title": title}]
 
 
-def row_of_registration(
-    dataset: Sequence[list[Any]], index: int, network: nn.Module, inferer: Inferer, device: torch.device | str
-) -> dict[str, Any]:
-    """A row for :func:`picture`: registration ``index`` of a data set whose items are lists of equally many, made now.
+def planes_of(arrays: Mapping[str, np.ndarray], spacing: Sequence[float]) -> dict[str, dict[str, Any]]:
+    """Three planes of volumes and their field, through the middle of the fixed masks, for :func:`picture`.
 
     Args:
-        dataset: of :class:`transforms.pairing.PairPhasesd`'s lists.
+        arrays: volumes and masks (..., D, H, W), axes (slice, row, column) in LPS; ``fixed_masks`` among them, and the
+            field as ``ddf`` (3, D, H, W).
+        spacing: mm, (slice, row, column).
+
+    Returns:
+        by the plane's name, arrays (..., rows, columns) by theirs, in which the head or the front is above; ``ddf``
+        (2, rows, columns); and ``aspect``.
+    """
+    drawn = np.argwhere(arrays["fixed_masks"])
+    size = arrays["ddf"].shape[1:]
+    middle = drawn.mean(0)[-3:].round().astype(int) if len(drawn) else np.array(size) // 2
+    planes = {}
+    for axis, name in enumerate(("axial", "coronal", "sagittal")):
+        rest = [other for other in range(3) if other != axis]
+        plane: dict[str, Any] = {
+            key: np.take(values, middle[axis], axis - 3)[..., :: -1 if rest[0] == 0 else 1, :]  # slices from the head
+            for key, values in arrays.items()
+        }
+        plane["ddf"] = plane["ddf"][rest] * (np.array([-1 if rest[0] == 0 else 1, 1])[:, None, None])
+        plane["aspect"] = spacing[rest[0]] / spacing[rest[1]]
+        planes[name] = plane
+    return planes
+
+
+def rows_of_registration(
+    dataset: Sequence[Any],
+    index: int,
+    network: nn.Module,
+    inferer: Inferer,
+    device: torch.device | str,
+    prepare_batch: Callable[..., Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Rows for :func:`picture` of registration ``index`` of a data set, made now.
+
+    Args:
+        dataset: of pairs, or of :class:`transforms.pairing.PairPhasesd`'s lists of equally many.
         index: counted through these lists, as in an evaluation's table.
         network, inferer, device: what registers, and where.
+        prepare_batch: an evaluator's; of slices by default.
     """
-    number = len(dataset[0])
-    batch = list_data_collate([dataset[index // number][index % number]])
-    inputs, target, _, options = PreparePair()(batch, device)
+    first = dataset[0]
+    number = len(first) if isinstance(first, list) else 1
+    item = dataset[index // number]
+    batch = list_data_collate([item[index % number] if isinstance(item, list) else item])
+    inputs, target, _, options = (prepare_batch or PreparePair())(batch, device)
     with torch.inference_mode(), eval_mode(network):
         prediction = inferer(inputs, network, **options)
-    return row_of(batch, {"image": inputs, "label": target, "pred": prediction})
+    return rows_of(batch, {"image": inputs, "label": target, "pred": prediction})
 
 
 class RegistrationPictures:
@@ -71,7 +115,7 @@ class RegistrationPictures:
         self.path = Path(path)
         self.step = step
         self.count = count
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[list[dict[str, Any]]] = []
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.rows.clear)
@@ -84,10 +128,10 @@ class RegistrationPictures:
         number = len(state.output["image"])
         wanted = round(state.iteration * self.count / state.epoch_length) - len(self.rows)
         for k in range(min(wanted, number)):
-            self.rows.append(row_of(state.batch, state.output, k * number // wanted))
+            self.rows.append(rows_of(state.batch, state.output, k * number // wanted))
 
     def show(self, engine: Engine) -> None:
-        save_picture(picture(self.rows, crop=128), self.path)
+        save_picture(picture([row for rows in self.rows for row in rows], crop=128), self.path)
         with Image.open(self.path) as image:  # not add_figure, which would draw it once more
             self.writer.add_image("registrations", np.asarray(image), self.step(), dataformats="HWC")
 
@@ -102,7 +146,7 @@ class QuantilePictures:
     """
 
     def __init__(
-        self, path: str | Path, table: RegistrationTable, quantiles: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
+        self, path: str | Path, table: ScoreTable, quantiles: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
     ) -> None:
         self.path = Path(path)
         self.table = table
@@ -116,12 +160,17 @@ class QuantilePictures:
         order = [int(index) for index in np.argsort(dice) if not np.isnan(dice[index])]
         if not order:
             return
-        rows = []
+        rows: list[dict[str, Any]] = []
         for quantile in self.quantiles:
             index = order[round(quantile * (len(order) - 1))]
             # once more, rather than to keep the images of all registrations until it is known which are shown
-            row = row_of_registration(
-                engine.data_loader.dataset, index, engine.network, engine.inferer, engine.state.device
+            found = rows_of_registration(
+                engine.data_loader.dataset,
+                index,
+                engine.network,
+                engine.inferer,
+                engine.state.device,
+                engine.prepare_batch,
             )
-            rows.append({**row, "title": f"{row['title']}, Dice {dice[index]:.2f}"})
+            rows += [{**row, "title": f"{row['title']}, Dice {dice[index]:.2f}"} for row in found]
         save_picture(picture(rows, crop=128), self.path)

@@ -32,7 +32,14 @@ from ..trust import DOUBTFUL, estimated_dice, terms
 from .patients import MEASUREMENTS, by_patient
 from .structures import STATES, show_structures, structure_scores, summarise_structures
 
-__all__ = ["MeanScore", "RegistrationTable", "lumen_dice", "registration_loss", "similarity"]
+__all__ = [
+    "MeanScore",
+    "RegistrationTable",
+    "ScoreTable",
+    "lumen_dice",
+    "registration_loss",
+    "similarity",
+]
 
 Output = Mapping[str, Any]
 
@@ -93,7 +100,41 @@ PICTURES = {"ef": "ejection_fractions.png", "strain": "circumferential_strains.p
 RESULTS = ("registrations.csv", "patients.csv", *PICTURES.values(), "summary.json")
 
 
-class RegistrationTable:
+class ScoreTable:
+    """What tables of scores have in common: the rows, and a folder for what is made of them at the end.
+
+    Args:
+        output_dir: where the files go.
+        about: what the summary says of the run, such as the split and the checkpoint.
+        overwrite: whether files of an earlier evaluation may be replaced.
+
+    Raises:
+        FileExistsError: before anything is computed, when there are such files and they may not be replaced.
+    """
+
+    results: tuple[str, ...]
+
+    def __init__(self, output_dir: str | Path, about: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.folder = Path(output_dir)
+        refuse_overwriting(*(self.folder / name for name in self.results), overwrite=overwrite)
+        self.overwrite = overwrite
+        self.about = dict(about)
+        self.rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def collect(self, engine: Engine) -> None:
+        """Take a row for each registration of a batch."""
+        raise NotImplementedError
+
+    def finish(self, engine: Engine) -> None:
+        """Write the results."""
+        raise NotImplementedError
+
+
+class RegistrationTable(ScoreTable):
     """Scores each registration of an evaluator before and after, and writes what it found.
 
     - ``registrations.csv``: a row a registration; columns of structures beside the lumen begin with their name;
@@ -107,26 +148,9 @@ class RegistrationTable:
     The batch is that of :class:`transforms.pairing.PairPhasesd`. A structure missing from either image is
     counted and left out of every mean; one that the warp makes vanish is counted, scores a Dice of 0 and has no
     distance.
-
-    Args:
-        output_dir: where the files go.
-        about: what the summary says of the run, such as the split and the checkpoint.
-        overwrite: whether files of an earlier evaluation may be replaced.
-
-    Raises:
-        FileExistsError: before anything is computed, when there are such files and they may not be replaced.
     """
 
-    def __init__(self, output_dir: str | Path, about: Mapping[str, Any], overwrite: bool = False) -> None:
-        self.folder = Path(output_dir)
-        refuse_overwriting(*(self.folder / name for name in RESULTS), overwrite=overwrite)
-        self.overwrite = overwrite
-        self.about = dict(about)
-        self.rows: list[dict[str, Any]] = []
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
-        engine.add_event_handler(Events.COMPLETED, self.finish)
+    results = RESULTS
 
     def collect(self, engine: Engine) -> None:
         state: Any = engine.state
@@ -209,9 +233,9 @@ def summarise(table: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         "estimated dice": _how_well_estimated(scored),
         "median seconds": float(table["seconds"].median()),
         **({"structures": structures} if (structures := summarise_structures(table)) else {}),
-        "all": _means(scored, scored if len(scored) else table),
+        "all": means(scored, scored if len(scored) else table),
         "groups": {
-            str(name): {"registrations": len(group), **_means(group, group)}
+            str(name): {"registrations": len(group), **means(group, group)}
             for name, group in scored.groupby("pathology", dropna=False)
         },
     }
@@ -233,8 +257,9 @@ def _how_well_estimated(scored: pd.DataFrame) -> dict[str, Any] | None:
     }
 
 
-def _means(scored: pd.DataFrame, registered: pd.DataFrame) -> dict[str, Any]:
-    """Likeness and folds, which need no structure, are of all that was registered where nothing could be scored."""
+def means(scored: pd.DataFrame, registered: pd.DataFrame) -> dict[str, Any]:
+    """Mean and standard deviation of each measure. Likeness and folds, which need no structure, are of all that was
+    registered where nothing could be scored."""
     columns = {
         f"{measure} {state}": (registered if measure == "ncc" else scored)[f"{measure}_{state}"]
         for measure in MEASURES
@@ -250,20 +275,13 @@ def _means(scored: pd.DataFrame, registered: pd.DataFrame) -> dict[str, Any]:
 def show(summary: Mapping[str, Any], console: Console) -> None:
     """Print a summary as tables."""
     count = f"{summary['scored']} of {summary['registrations']} registrations scored"
-    table = Table(title=f"Left-ventricular lumen, {summary.get('split', '')} split: {count}", title_justify="left")
-    for heading in ("mean ± SD", "before", "after"):
-        table.add_column(heading, justify="left" if heading == "mean ± SD" else "right")
-    for measure, (name, unit, digits) in MEASURES.items():
-        cells = [_cell(summary["all"][f"{measure} {state}"], digits) for state in STATES]
-        table.add_row(f"{name}, {unit}" if unit else name, *cells)
-    table.add_row("folded pixels, %", "0", _cell(summary["all"]["folded percent"], 4))
-    console.print(table)
+    console.print(before_and_after(summary, f"Left-ventricular lumen, {summary.get('split', '')} split: {count}"))
     groups = Table(title="After registration, by group", title_justify="left")
     for heading in ("group", "n", "Dice", "HD95, mm", "MAD, mm"):
         groups.add_column(heading, justify="left" if heading == "group" else "right", no_wrap=True)
-    for name, means in summary["groups"].items():
-        cells = [_cell(means[f"{measure} after"], MEASURES[measure][2]) for measure in ("dice", "hd95", "mad")]
-        groups.add_row(name, str(means["registrations"]), *cells)
+    for name, found in summary["groups"].items():
+        cells = [cell(found[f"{measure} after"], MEASURES[measure][2]) for measure in ("dice", "hd95", "mad")]
+        groups.add_row(name, str(found["registrations"]), *cells)
     if summary["groups"]:
         console.print(groups)
     show_structures(summary.get("structures", {}), console)
@@ -296,5 +314,17 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         console.print(f"no distance, structure lost by the warp: {summary['structure lost by the warp']}")
 
 
-def _cell(value: Mapping[str, float] | None, digits: int) -> str:
+def before_and_after(summary: Mapping[str, Any], title: str) -> Table:
+    """The means over all registrations of a summary."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("mean ± SD", "before", "after"):
+        table.add_column(heading, justify="left" if heading == "mean ± SD" else "right")
+    for measure, (name, unit, digits) in MEASURES.items():
+        cells = [cell(summary["all"][f"{measure} {state}"], digits) for state in STATES]
+        table.add_row(f"{name}, {unit}" if unit else name, *cells)
+    table.add_row("folded pixels, %", "0", cell(summary["all"]["folded percent"], 4))
+    return table
+
+
+def cell(value: Mapping[str, float] | None, digits: int) -> str:
     return "no case" if value is None else f"{value['mean']:.{digits}f} ± {value['sd']:.{digits}f}"
