@@ -385,7 +385,7 @@ def view(
 
     Example: dirnet view ~/data/scd
     """
-    from dirnet.models import weights_file
+    from dirnet.models import SHIPPED_WEIGHTS, weights_file
 
     if not folder.is_dir():
         raise FileNotFoundError(f"folder '{folder}' does not exist")
@@ -396,7 +396,8 @@ def view(
         raise InputError(f"the viewer needs {error.name}: pip install 'monai-dirnet[viewer]'") from error
     from dirnet.registrar import Registrar
 
-    serve(folder, Registrar.load(weights), output_dir, port, browser=not no_browser)
+    said = str(weights or SHIPPED_WEIGHTS.stem)
+    serve(folder, Registrar.load(weights), output_dir, port, browser=not no_browser, weights=said)
 
 
 @app.command()

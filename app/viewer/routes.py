@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import anyio
 import numpy as np
 import torch
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
 
 from app.uploads import check_size, most_bytes
@@ -35,6 +36,7 @@ from transforms.saved_masks import is_described_by, sidecar
 from transforms.structures import LABELLED
 
 from .cines import Cines
+from .downloads import archive
 from .drawing import Drawing, contours_of
 from .results import Results
 from .sessions import Session, TakenError, read_session, write_session
@@ -45,6 +47,7 @@ __all__ = ["FIELD_STEP", "Viewer", "router"]
 
 FIELD_STEP = 3  # pixels between the points of which the page is told how they moved
 UPLOAD_BYTES = 2**31  # whatever the cine
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
 class Following(Drawing):
@@ -74,8 +77,16 @@ class Suggesting(BaseModel):
 
 
 class Saving(BaseModel):
+    """
+    Attributes:
+        result: number of what is to be saved.
+        overwrite: whether files that are there may be replaced.
+        patient_name: whether a report names the patient.
+    """
+
     result: int
     overwrite: bool = False
+    patient_name: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,7 @@ class Viewer:
         registrar: that follows the contours.
         results: of the contours followed lately.
         output_dir: where results are saved, in the cines' own sub-folders.
+        weights: of the registrar, as reports name them.
         progress: what is being done, how much of it is done, and of how much, by cine and request, while that is going
             on.
     """
@@ -95,6 +107,7 @@ class Viewer:
     registrar: Registrar
     results: Results
     output_dir: Path
+    weights: str = "unknown"
     progress: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
 
     @cached_property
@@ -159,10 +172,37 @@ class Viewer:
         finally:
             self.progress.pop((key, "suggest"), None)
 
+    def save(self, key: str, followed: Followed, saving: Saving, formats: Sequence[str] | None = None) -> list[Path]:
+        """Save results of a cine where they belong; see :func:`dirnet.cine.saving.save`.
+
+        Raises:
+            FileExistsError: names the folder where there are some that may not be replaced.
+        """
+        within, name = self.cines.place(key)
+        target = (self.output_dir / within).resolve()
+        try:
+            return save(
+                followed,
+                target,
+                name,
+                saving.overwrite,
+                formats,
+                weights=self.weights,
+                patient_name=saving.patient_name,
+            )
+        except FileExistsError:
+            there = "is a report" if formats == ["report"] else "are results"
+            raise FileExistsError(f"there {there} of this cine in {target}") from None
+
     def session_file(self, key: str) -> Path:
         """Of the work on a cine."""
         within, name = self.cines.place(key)
         return self.output_dir / within / f"{name}_session.json"
+
+    def report_file(self, key: str) -> Path:
+        """Of the report on a cine."""
+        within, name = self.cines.place(key)
+        return self.output_dir / within / f"{name}_report.html"
 
 
 def _viewer(request: Request) -> Viewer:
@@ -326,14 +366,34 @@ def motion(number: int, followed: FollowedSlice) -> Response:
 
 @router.post("/{cine}/save")
 def save_result(cine: str, saving: Saving, viewer: Shared) -> JSONResponse:
-    followed = _followed(cine, saving.result, viewer)
-    within, name = viewer.cines.place(cine)
-    target = (viewer.output_dir / within).resolve()
-    try:
-        paths = save(followed, target, name, saving.overwrite)
-    except FileExistsError:
-        raise HTTPException(409, f"there are results of this cine in {target}") from None
-    return JSONResponse({"folder": str(target), "files": [path.name for path in paths]})
+    paths = viewer.save(cine, _followed(cine, saving.result, viewer), saving)
+    return JSONResponse({"folder": str(paths[0].parent), "files": [path.name for path in paths]})
+
+
+@router.post("/{cine}/report")
+def save_report(cine: str, saving: Saving, viewer: Shared) -> JSONResponse:
+    (path,) = viewer.save(cine, _followed(cine, saving.result, viewer), saving, ["report"])
+    return JSONResponse({"folder": str(path.parent), "files": [path.name]})
+
+
+@router.get("/{cine}/report")
+def read_report(cine: str, viewer: Shared) -> Response:
+    """The report that was saved last."""
+    path = viewer.report_file(cine)
+    if not path.is_file():
+        raise FileNotFoundError("there is no report of this cine")
+    return HTMLResponse(path.read_bytes(), headers={"Content-Security-Policy": REPORT_POLICY})
+
+
+@router.get("/{cine}/download")
+def download(
+    cine: str, followed: Annotated[Followed, Depends(_followed)], viewer: Shared, patient_name: bool = False
+) -> Response:
+    """All results and the report in one archive, packed before the first byte is sent."""
+    _, name = viewer.cines.place(cine)
+    packed = archive(followed, name, viewer.weights, patient_name)
+    disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}.zip"
+    return Response(packed, media_type="application/zip", headers={"Content-Disposition": disposition})
 
 
 def _read_keyframes(path: Path, stack: CineStack, frame: int, labels: str | None) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ MOST_BYTES = 2**24  # of a request without a file: a contour has some 10 kB
 BUG = "internal error; its traceback is where 'dirnet view' was started"
 
 
-def make_app(folder: Path, registrar: Registrar, output_dir: Path, access: Access) -> FastAPI:
+def make_app(folder: Path, registrar: Registrar, output_dir: Path, access: Access, weights: str = "unknown") -> FastAPI:
     """The server of one folder of cines.
 
     Args:
@@ -42,11 +42,12 @@ def make_app(folder: Path, registrar: Registrar, output_dir: Path, access: Acces
         registrar: that follows the contours.
         output_dir: where results are saved, in the cines' own sub-folders.
         access: whose token a browser's first request has to bring, as ``?token=``.
+        weights: of the registrar, as reports name them.
 
     Raises:
         FileNotFoundError: when there is no such folder, or no cine in it.
     """
-    viewer = Viewer(Cines(folder, output_dir), registrar, Results(), output_dir)
+    viewer = Viewer(Cines(folder, output_dir), registrar, Results(), output_dir, weights)
     if not viewer.cines.scan():
         raise FileNotFoundError(
             f"'{folder}' holds no cine: no folder of DICOM files and no NIfTI file (x, y[, slice], time); links that "
@@ -63,20 +64,23 @@ def make_app(folder: Path, registrar: Registrar, output_dir: Path, access: Acces
     return app
 
 
-def serve(folder: Path, registrar: Registrar, output_dir: Path, port: int, browser: bool) -> None:
+def serve(
+    folder: Path, registrar: Registrar, output_dir: Path, port: int, browser: bool, weights: str = "unknown"
+) -> None:
     """Serve the viewer to this machine alone, until it is stopped.
 
     Args:
         folder, registrar, output_dir: see :func:`make_app`.
         port: to listen on; 0 for any that is free.
         browser: opens the page.
+        weights: see :func:`make_app`.
 
     Raises:
         OSError: when another program listens there.
     """
     keep_freed_memory()
     access = Access()
-    app = make_app(folder, registrar, output_dir, access)
+    app = make_app(folder, registrar, output_dir, access, weights)
     try:
         listening = socket.create_server(("127.0.0.1", port))
     except OSError as error:
@@ -113,7 +117,7 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
         if "token" in request.query_params:
             access.remember(request, response)
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers.setdefault("Content-Security-Policy", POLICY)
     return response
 
 

@@ -2,11 +2,25 @@
 
 const element = (id) => document.getElementById(id);
 
-/** One line at the bottom, read out too; kind: "", "busy" or "wrong". */
-export function say(text, kind = "") {
+/** One line at the bottom, read out too; kind: "", "busy" or "wrong"; link: {text, to} at its end. */
+export function say(text, kind = "", link = null) {
   element("status").textContent = text;
+  if (link) {
+    const anchor = document.createElement("a");
+    Object.assign(anchor, { href: link.to, target: "_blank", textContent: link.text });
+    element("status").append(" ", anchor);
+  }
   element("status").title = text; // of a long one the line shows the beginning
   element("status").className = kind;
+}
+
+/** Have the browser save a file. */
+export function keepFile({ name, content }) {
+  const anchor = document.createElement("a");
+  anchor.href = URL.createObjectURL(content);
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 60_000); // it may ask the reader first where to
 }
 
 let answered = Promise.resolve();

@@ -28,9 +28,20 @@ export const listCines = () => json("api/cines");
 export const describe = (cine) => json(`api/cines/${cine}`);
 export const follow = (cine, drawing, earlier) => send("POST", `api/cines/${cine}/follow`, { ...drawing, earlier });
 export const suggest = (cine, frame) => send("POST", `api/cines/${cine}/suggest`, { frame });
-export const save = (cine, result, overwrite) => send("POST", `api/cines/${cine}/save`, { result, overwrite });
+/** what: { result, overwrite, patient_name }. */
+export const save = (cine, what) => send("POST", `api/cines/${cine}/save`, what);
+export const saveReport = (cine, what) => send("POST", `api/cines/${cine}/report`, what);
+export const reportAddress = (cine) => `api/cines/${cine}/report`;
 export const readSession = (cine) => json(`api/cines/${cine}/session`);
 export const keepSession = (cine, session) => send("PUT", `api/cines/${cine}/session`, session);
+
+/** All results in one archive. @returns its name and content. */
+export async function download(cine, result, named) {
+  const query = new URLSearchParams({ result, patient_name: named });
+  const response = await ask(`api/cines/${cine}/download?${query}`);
+  const [, name] = response.headers.get("Content-Disposition").match(/filename\*=UTF-8''(.*)$/);
+  return { name: decodeURIComponent(name), content: await response.blob() };
+}
 
 /** Call `told({what, done, all})` while the server does something that takes long, "follow" or "suggest".
     @returns what it answers. */

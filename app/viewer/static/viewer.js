@@ -10,7 +10,7 @@ import { Follower } from "./follower.js";
 import { Keeper } from "./keeper.js";
 import { Overview } from "./overview.js";
 import {
-  confirmed, listChoices, listCines, markChosen, onKeys, say, showKept, showStudy, toggle, when,
+  confirmed, keepFile, listChoices, listCines, markChosen, onKeys, say, showKept, showStudy, toggle, when,
 } from "./page.js";
 import { Panel } from "./panel.js";
 import { Pen } from "./pen.js";
@@ -528,20 +528,17 @@ function changeMotion() {
   refresh();
 }
 
-async function save() {
-  const asked = work, { id, name } = work.cine; // another cine may be open when the answer comes
+/** Do something with what is on the page, once all of it is followed: `act(cine, number of the result)` says what was
+    done. */
+async function useResult(doing, act) {
+  const asked = work; // another cine may be open when the answer comes
   saving = true;
   enable();
-  say("Saving …", "busy");
+  say(`${doing} …`, "busy");
   try {
     await follower.settled(asked);
-    const { result: number } = asked.result;
-    const { folder, files } = await server.save(id, number, false).catch(async (error) => {
-      const there = error.status === 409;
-      if (!there || !(await confirmed(`${name}: ${error.message}: replace them?`, "Replace"))) throw error;
-      return server.save(id, number, true);
-    });
-    say(`Saved in ${folder}: ${files.join(", ")}`);
+    if (asked.outdated) throw new Error("What is drawn could not be followed: mend it, then propagate.");
+    say(...[await act(asked.cine, asked.result.result)].flat());
   } catch (error) {
     say(error.message, "wrong");
   } finally {
@@ -549,6 +546,35 @@ async function save() {
     refresh();
   }
 }
+
+/** Save by a request; what is there is replaced if the reader says so. */
+async function saved(request, { id, name }, result) {
+  const what = { result, patient_name: element("named").checked };
+  return request(id, { ...what, overwrite: false }).catch(async (error) => {
+    const there = error.status === 409;
+    if (!there || !(await confirmed(`${name}: ${error.message}: replace?`, "Replace"))) throw error;
+    return request(id, { ...what, overwrite: true });
+  });
+}
+
+const save = () => useResult("Saving", async (cine, result) => {
+  const { folder, files } = await saved(server.save, cine, result);
+  return `Saved in ${folder}: ${files.join(", ")}`;
+});
+
+const report = () => useResult("Writing the report", async (cine, result) => {
+  const { folder, files } = await saved(server.saveReport, cine, result);
+  const to = server.reportAddress(cine.id);
+  window.open(to, "_blank"); // where the browser does not let it, there is the link
+  const who = element("named").checked ? "It names the patient, as this page does." : "It does not name the patient.";
+  return [`Report saved in ${folder}: ${files[0]}. ${who}`, "", { text: "Open it", to }];
+});
+
+const download = () => useResult("Packing the results", async (cine, result) => {
+  const file = await server.download(cine.id, result, element("named").checked);
+  keepFile(file);
+  return `Given to the browser: ${file.name}, all results and the report.`;
+});
 
 function escape() {
   if (pen.open) return pen.drop();
@@ -576,7 +602,7 @@ const far = (right, down) => () => (work && editor.nudge(right, down, true)) || 
 
 const actions = {
   ...Object.fromEntries(STRUCTURES.map((structure) => [structure, () => pen.choose(structure)])),
-  draw, suggest, propagate, blink, play, field: changeMotion, save,
+  draw, suggest, propagate, blink, play, field: changeMotion, save, report, download,
   undo: () => pen.undo(), redo: () => pen.redo(),
   "copy-slice": () => pen.copy(1, 0), "copy-slice-back": () => pen.copy(-1, 0),
   "copy-frame": () => pen.copy(0, 1), "copy-frame-back": () => pen.copy(0, -1),
@@ -618,7 +644,7 @@ onKeys({
 }, {
   ArrowLeft: far(-1, 0), ArrowRight: far(1, 0), ArrowUp: far(0, -1), ArrowDown: far(0, 1),
   y: call("accept-all"), q: call("dismiss-all"), c: call("copy-slice-back"), v: call("copy-frame-back"), x: call("clear"),
-}, { z: call("undo"), "shift+z": call("redo"), y: call("redo"), s: call("save") });
+}, { z: call("undo"), "shift+z": call("redo"), y: call("redo"), s: call("save"), "shift+s": call("download") });
 
 enable();
 server.listCines().then((cines) => listCines(cines, open), (error) => say(error.message, "wrong"));

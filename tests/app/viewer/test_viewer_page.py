@@ -271,7 +271,7 @@ def test_what_is_asked_of_one_cine_does_not_reach_another(reader, mask):
 
     first = let(page, saves, status=409, json={"detail": "there are results"})
     question = page.locator("#question-text").inner_text()
-    assert question == "SCD0000101 / CINESAX_300: there are results: replace them?"
+    assert question == "SCD0000101 / CINESAX_300: there are results: replace?"
     page.click("#question-yes")
     second = let(page, saves, json={"folder": "there", "files": ["it"]})
     assert second.url == first.url

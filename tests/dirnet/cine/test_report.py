@@ -10,6 +10,7 @@ import pytest
 
 from dirnet import Registrar
 from dirnet.cine.bullseye import bullseye
+from dirnet.cine.counting import Counting
 from dirnet.cine.follow import follow
 from dirnet.cine.normal_ranges import NORMAL, SOURCES
 from dirnet.cine.phases import Phases
@@ -81,15 +82,35 @@ def test_the_numbers_are_those_of_the_json_file(saved):
 def test_what_it_says_besides(saved, followed):
     page = (saved / "heart_report.html").read_text(encoding="utf-8")
     for text in (
-        "For research; not a medical device", "weights contours", "monai-dirnet ", "slice 0, base", "slice 5, apex",
-        "left out", "found by its contour", "Basal slices 1–2, mid 3, apical 4–5", "60</span> /min", "Petersen",
+        "For research; not a medical device", "weights contours", "monai-dirnet ", "slice 1, base", "slice 6, apex",
+        "left out", "found by its contour", "Basal slices 2–3, mid 4, apical 5–6", "60</span> /min", "Petersen",
     ):  # fmt: skip
         assert text in page, text
     assert page.count("<figcaption><span>slice") == 2 * 6
-    for warning in followed.numbers["warnings"]:
-        assert warning in page
     assert not re.search(r"\b(nan|None|undefined)\b", page)
     assert not re.search(r'(src|href)="(?!data:)', page)  # nothing but itself
+
+
+def test_slices_and_frames_are_counted_as_in_the_viewer(registrar, tmp_path):
+    """From 1 and the base, which is the last stored slice here; beside it the number in files."""
+    cine, drawn = stack(), heart()
+    for number, grid in enumerate(cine.grids):  # from the apex, left, forwards and down, to the base
+        grid.SetOrigin(np.array([1.0, -1.0, -1.0]) * -number)
+    drawn = {"lumen": drawn["lumen"][::-1].copy()}
+    drawn["lumen"][2] = False
+    followed = follow(registrar, dataclasses.replace(cine, times=None), drawn)
+    write_report(followed, tmp_path / "a.html", "a")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "slices from the base" in page
+    assert re.findall(r"<span>slice (\d+(?:, \w+)?)", page)[:5] == ["1, base", "2", "3", "5", "6, apex"]
+    assert re.findall(r'<td>(\d+)</td><td class="small">(\d+)</td>', page)[0] == ("1", "5")
+    assert "slice 2: not drawn on, between others that are" in followed.numbers["warnings"][-1]
+    assert "slice 4: not drawn on, between others that are" in page
+    ed, es = followed.function.ed, followed.function.es
+    assert f"End-diastole is frame {ed + 1}, end-systole frame {es + 1}." in page
+    assert f"<h2>End-systole, frame {es + 1}" in page
+    counting = Counting(12, False)
+    assert counting.said("slices 0, 2 and frame 7 of 3 slices: 4 ml") == "slices 10, 12 and frame 8 of 3 slices: 4 ml"
 
 
 def test_unknown_is_said_and_is_no_number(registrar, tmp_path):

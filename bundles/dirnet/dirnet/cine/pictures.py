@@ -34,6 +34,7 @@ def curve_figure(
     ed: int | None = None,
     es: int | None = None,
     times: ArrayLike | None = None,
+    first: int = 0,
 ) -> Figure:
     """Curves over the cycle with end-diastole (ED) and end-systole (ES) marked, of a single curve with their values.
 
@@ -44,6 +45,7 @@ def curve_figure(
         quantity, unit: label the vertical axis, such as "LV volume" and "ml".
         ed, es: frames, from 0; None for none.
         times: (T,) of the frames in ms; the horizontal axis counts frames without.
+        first: number of the first frame where they are counted.
 
     Raises:
         ValueError: when there is no curve, or lengths differ, or ``ed`` or ``es`` is no frame.
@@ -57,7 +59,7 @@ def curve_figure(
     if not all(0 <= frame < length for frame in marks.values()):
         raise ValueError(f"{marks}: expected frames of 0 to {length - 1}")
 
-    along = np.arange(length) if times is None else np.asarray(times, float)
+    along = first + np.arange(length) if times is None else np.asarray(times, float)
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     ax = figure.subplots()
     for k, (name, curve) in enumerate(values.items()):

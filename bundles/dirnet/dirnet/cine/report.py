@@ -23,6 +23,7 @@ from transforms.study_info import StudyInfo, read_study_info
 
 from ..files.aside import write_aside
 from .bullseye import bullseye
+from .counting import Counting
 from .curves import volume_figure
 from .follow import Followed
 from .normal_ranges import NORMAL, SOURCES
@@ -100,7 +101,8 @@ def write_report(
     followed: Followed, path: str | Path, name: str, weights: str = "unknown", patient_name: bool = False
 ) -> None:
     """Write a report: study, numbers and what is normal, curves, contours at end-diastole and end-systole, thickness by
-    segments, what to look at twice, and how it was made. Its numbers are those of ``followed.numbers``.
+    segments, what to look at twice, and how it was made. Its numbers are those of ``followed.numbers``; slices and
+    frames are counted as :class:`.counting.Counting` does.
 
     The file appears whole or not at all.
 
@@ -116,6 +118,7 @@ def write_report(
     """
     numbers, study = followed.numbers, followed.study
     order, from_base_known = _order(followed)
+    counting = Counting.of(followed.cine)
     named = read_study_info(followed.cine, patient_name=True) if patient_name else StudyInfo()
     environment = Environment(
         loader=PackageLoader("dirnet.cine"),
@@ -132,17 +135,18 @@ def write_report(
         named=named,
         rate_from=RATE_FROM.get(study.heart_rate_from or "", ""),
         cine=followed.cine,
+        counting=counting,
         numbers=numbers,
         tables=_tables(numbers),
         normal=NORMAL,
         sources=SOURCES,
-        curves=_curves(followed),
+        curves=_curves(followed, counting),
         eyes=_eyes(numbers),
         segments=NAMES,
-        phases=_phases(followed, order),
+        phases=_phases(followed, order, counting),
         from_base=from_base_known,
         colours={NAMED[key]: COLOURS[key] for key in COLOURS if key in followed.structures},
-        slices=_slices(followed, order, numbers),
+        slices=_slices(followed, order, numbers, counting),
         version=_version(),
         weights=weights,
         written=f"{datetime.now(timezone.utc):%Y-%m-%d}",
@@ -158,12 +162,13 @@ def _tables(numbers: dict[str, Any]) -> list[tuple[str, Sequence[Row]]]:
     return [(title, rows) for title, rows in kept if rows]
 
 
-def _curves(followed: Followed) -> list[str]:
+def _curves(followed: Followed, counting: Counting) -> list[str]:
     strain = {"circumferential": followed.circumferential}
     function, times = followed.function, followed.cine.times
-    figures = [volume_figure(followed)]
+    figures = [volume_figure(followed, counting)]
     if np.isfinite(followed.circumferential).any():
-        figures.append(curve_figure(strain, "circumferential strain", "%", function.ed, function.es, times))
+        first = counting.frame(0)
+        figures.append(curve_figure(strain, "circumferential strain", "%", function.ed, function.es, times, first))
     return [_svg(figure) for figure in figures]
 
 
@@ -201,15 +206,15 @@ def _order(followed: Followed) -> tuple[list[int], bool]:
     return (drawn if found[0] < found[-1] else drawn[::-1]), True
 
 
-def _phases(followed: Followed, order: list[int]) -> list[dict[str, Any]]:
+def _phases(followed: Followed, order: list[int], counting: Counting) -> list[dict[str, Any]]:
     """The slices at end-diastole and end-systole."""
     function = followed.function
     window = _window(followed)
     shown = []
     for title, frame in (("End-diastole", function.ed), ("End-systole", function.es)):
         if frame is not None:
-            tiles = [_tile(followed, number, frame, window) for number in order]
-            shown.append({"title": title, "frame": frame, "tiles": tiles})
+            tiles = [{"slice": counting.slice(n), **_tile(followed, n, frame, window)} for n in order]
+            shown.append({"title": title, "frame": counting.frame(frame), "tiles": tiles})
     return shown
 
 
@@ -248,7 +253,6 @@ def _tile(followed: Followed, number: int, frame: int, window: tuple[int, int, i
     left_out = not any(masks[number, frame].any() for masks in followed.structures.values())
     kind = "left out" if left_out else "drawn" if by_hand == list(result.drawn) else "part drawn" if by_hand else ""
     return {
-        "slice": number,
         "said": kind,
         "picture": _webp(grey),
         "width": round(width, 2),
@@ -269,7 +273,7 @@ def _webp(grey: np.ndarray) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _slices(followed: Followed, order: list[int], numbers: dict[str, Any]) -> list[dict[str, Any]]:
+def _slices(followed: Followed, order: list[int], numbers: dict[str, Any], counting: Counting) -> list[dict[str, Any]]:
     """What is to be known of each slice that was drawn on."""
     phases = followed.phases
     rows = []
@@ -279,11 +283,12 @@ def _slices(followed: Followed, order: list[int], numbers: dict[str, Any]) -> li
         out = [name for name, slices in (("ED", phases.left_out_ed), ("ES", phases.left_out_es)) if number in slices]
         rows.append(
             {
-                "number": number,
-                "drawn": sorted({frame for frames in result.drawn.values() for frame in frames}),
+                "number": counting.slice(number),
+                "in_files": number,
+                "drawn": sorted({counting.frame(frame) for frames in result.drawn.values() for frame in frames}),
                 "structures": [NAMED[name] for name in result.drawn],
                 "dice": float(result.estimated_dice[worst]),
-                "frame": worst,
+                "frame": counting.frame(worst),
                 "folded": float(result.folded_percent.max()),
                 "left_out": out,
                 "doubtful": number in numbers["slices_to_look_at"],
