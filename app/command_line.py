@@ -429,6 +429,37 @@ def datalist(
 
 
 @app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Of trainings, searched with its sub-folders.")] = Path("runs"),
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file too.")] = None,
+    force: Force = False,
+) -> None:
+    """Compare trainings: how far each is, its validation scores, and the options in which they differ.
+
+    Example: dirnet runs runs --csv runs.csv
+    """
+    from dirnet.files.aside import check_results
+
+    if csv is not None:
+        check_results(csv.parent, [csv.name], force)
+
+    from rich.console import Console
+
+    from dirnet.files.tables import write_csv
+    from dirnet.training.runs import find_runs, runs_table, show_runs
+
+    found, damaged = find_runs(folder)
+    table = runs_table(found, folder)
+    if found:
+        show_runs(table, Console(width=max(100, Console().width)))
+    if csv is not None:
+        write_csv(csv, table)
+        typer.echo(f"written: {csv}")
+    for line in damaged:
+        typer.echo(f"warning: left out, {line}", err=True)
+
+
+@app.command()
 def phantom(
     folder: Annotated[Path, typer.Argument(help="New or empty folder.")],
     patients: Annotated[int, typer.Option("--patients", min=3, help="Their number.")] = 12,

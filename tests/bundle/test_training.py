@@ -20,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dirnet.nets.networks import DIRNet
 from dirnet.nets.weights import load_network
+from dirnet.training.runs import find_runs
 from dirnet.training.state import TrainingState
 from transforms.pairing import RemainingBatches
 
@@ -46,6 +47,9 @@ def test_leaves_checkpoints_events_pictures_and_what_it_was_started_with(trained
     assert [e.step for e in events.Scalars("train_loss")] == list(range(1, 21))
     assert [e.step for e in events.Scalars("val_dice")] == [0, 6, 12, 18, 20]
     assert len(events.Images("registrations")) == 5
+    (best,) = events.Scalars("best_val_loss")
+    assert best.value == min(e.value for e in events.Scalars("val_loss"))
+    assert best.step == 20
     assert (folder / "registrations.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "settings.json").read_text())["seed"] == 0
     assert json.loads((folder / "datalist.json").read_text())["training"]
@@ -79,6 +83,15 @@ def test_compiled_layers_train_to_the_same_losses(trained, run, phantom_dir, tmp
     assert found == pytest.approx(expected, abs=0.02)
     names = [torch.load(folder / "model.pt", weights_only=True).keys() for folder in (trained[0], tmp_path)]
     assert names[0] == names[1]
+
+
+def test_the_run_is_listed(trained):
+    folder, _ = trained
+    (run,), damaged = find_runs(folder)
+    assert (run.state, damaged) == ("finished", [])
+    assert run.options["iterations"] == 20
+    assert run.options["similarity#_target_"].endswith("NCCLoss")
+    assert {"val_loss", "val_ncc", "val_dice"} == set(run.scores)
 
 
 def test_keeps_the_best_weights_by_validation_loss(trained):

@@ -24,7 +24,17 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["check_parts", "check_run", "check_same", "release", "whole_config", "write_record"]
+__all__ = [
+    "check_parts",
+    "check_run",
+    "check_same",
+    "is_running",
+    "options_of",
+    "read_record",
+    "release",
+    "whole_config",
+    "write_record",
+]
 
 LOCK = ".lock"
 
@@ -144,6 +154,18 @@ def release(folder: Path) -> None:
         (folder / LOCK).unlink(missing_ok=True)
 
 
+def is_running(folder: Path) -> bool:
+    """Whether a process trains in a folder now; where files can't be locked, on Windows, never."""
+    if fcntl is None or not (folder / LOCK).is_file():
+        return False
+    with (folder / LOCK).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def _lock(folder: Path) -> None:
     """Claim a folder. A process that dies lets go of it."""
     if fcntl is None or folder.resolve() in _locks:
@@ -172,9 +194,9 @@ def check_same(folder: Path, about: Mapping[str, Any]) -> None:
     """
     for name, content in about.items():
         path = folder / f"{name}.json"
-        before, now = _read(path), json.loads(_json(content))
+        before, now = read_record(path), json.loads(_json(content))
         if name == "config":
-            before, now = (dict(_options(config)) for config in (before, now))
+            before, now = (dict(options_of(config)) for config in (before, now))
         keys = [*now, *(key for key in before if key not in now)]
         values = [(key, before.get(key), now.get(key)) for key in keys]
         changes = [f"{key} {earlier!r} (now {later!r})" for key, earlier, later in values if earlier != later]
@@ -183,14 +205,14 @@ def check_same(folder: Path, about: Mapping[str, Any]) -> None:
             raise InputError(f"{path} is of a training with other settings, which cannot be resumed: {summary}")
 
 
-def _options(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def options_of(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of a config that a resumed training has to share, by their place."""
     if place in FREE:
         return
     if isinstance(config, dict | list) and config:
         items = config.items() if isinstance(config, dict) else enumerate(config)
         for key, value in items:
-            yield from _options(value, f"{place}#{key}" if place else str(key))
+            yield from options_of(value, f"{place}#{key}" if place else str(key))
     else:
         yield place, config
 
@@ -206,7 +228,13 @@ def _check_numbers(settings: Mapping[str, Any]) -> None:
         raise InputError(f"learning_rate must be a number above 0, got {rate!r}")
 
 
-def _read(path: Path) -> Any:
+def read_record(path: Path) -> Any:
+    """What a file of :func:`write_record` holds.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        InputError: when it is damaged.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"'{path.parent}' holds no {path.name}, which says what its training was started with: put it back, or "
