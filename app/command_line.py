@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dirnet.registration import Registration
     from dirnet.stack import StackRegistration
+    from dirnet.volume import VolumeRegistration
     from transforms.cine_files import CineStack
 
 # Help and refusals take no second: each command checks what it can before it imports torch, which takes more.
@@ -41,7 +42,10 @@ Refine = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        "--weights", "-w", help="contours (the default) or unsupervised, both shipped; a model.pt; a training's folder."
+        "--weights",
+        "-w",
+        help="contours (the default) or unsupervised, both shipped; hippocampus, for volumes; a model.pt; a training's "
+        "folder.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
@@ -59,8 +63,16 @@ def options(
 
 @app.command()
 def register(
-    moving: Annotated[Path, typer.Argument(help="Image that is warped: one slice, DICOM, NIfTI or PNG; or a stack.")],
+    moving: Annotated[
+        Path, typer.Argument(help="Image that is warped: one slice, DICOM, NIfTI or PNG; or a stack, or a volume.")
+    ],
     fixed: Annotated[Path, typer.Argument(help="Image onto which it is warped.")],
+    align: Annotated[
+        str | None,
+        typer.Option(
+            "--align", help="Of volumes: by their places in the patient (place, the default), or middles (centers)."
+        ),
+    ] = None,
     output_dir: OutputDir = Path(),
     formats: Annotated[
         str, typer.Option("--formats", help=f"Separated by commas: {', '.join(FORMATS)}.")
@@ -71,15 +83,18 @@ def register(
 ) -> None:
     """Register one image with another, or the slices of one stack with those of another at their places.
 
-    A stack is a volume (x, y, slice), or a folder of a DICOM series of several slices at one time.
+    A stack is a volume (x, y, slice), or a folder of a DICOM series of several slices at one time. With weights that
+    were trained on volumes, such as hippocampus, two volumes are registered in 3-D.
 
     Example: dirnet register es.dcm ed.dcm --output_dir results --formats nifti,itk,dicom
 
     Example: dirnet register patient001_frame12.nii.gz patient001_frame01.nii.gz --output_dir results
+
+    Example: dirnet register one.nii.gz other.nii.gz --weights hippocampus --align centers --formats nifti,itk
     """
     from dirnet.files.aside import check_results
     from dirnet.files.formats import result_files
-    from dirnet.models import weights_file
+    from dirnet.models import OF_SLICES, weights_file
     from transforms.paths import check_file, stem
 
     name, forms = f"{stem(moving.resolve())}_to_{stem(fixed.resolve())}", _listed(formats)
@@ -94,12 +109,21 @@ def register(
 
     stacks = is_stack(moving) or is_stack(fixed)
     for file in (moving, fixed):  # so that one that cannot be read is refused before torch is loaded
-        read_slices(file) if stacks else read_slice(file)
+        if not stacks:
+            read_slice(file)
+        elif weights is None or str(weights) in OF_SLICES:
+            read_slices(file)
 
     from dirnet.registrar import Registrar
 
     registrar = Registrar.load(weights, refinement=refine)
-    registration = registrar.register_stack(moving, fixed) if stacks else registrar.register(moving, fixed)
+    if registrar.spatial_dims == 2 and align is not None:
+        raise InputError("--align is of volumes, and these weights register slices")
+    registration: Registration | StackRegistration | VolumeRegistration
+    if stacks and registrar.spatial_dims == 3:
+        registration = registrar.register_volume(moving, fixed, align or "place")
+    else:
+        registration = registrar.register_stack(moving, fixed) if stacks else registrar.register(moving, fixed)
     written = registration.save(output_dir, name, forms, force)
     for line in _similarity(registration, bool(refine)):
         typer.echo(line)
@@ -111,7 +135,7 @@ def _listed(formats: str) -> list[str]:
     return [part.strip() for part in formats.split(",")]
 
 
-def _similarity(registration: Registration | StackRegistration, refined: bool) -> Iterator[str]:
+def _similarity(registration: Registration | StackRegistration | VolumeRegistration, refined: bool) -> Iterator[str]:
     """A line for each slice."""
     import numpy as np
 

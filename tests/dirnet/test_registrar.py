@@ -37,7 +37,7 @@ def network():
 @pytest.fixture(scope="module")
 def registrar(network):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dirnet.registrar.bfloat16_pays", lambda device: False)
+        patch.setattr("dirnet.registrar.bfloat16_pays", lambda device, spatial_dims: False)
         return Registrar(network, "cpu")
 
 

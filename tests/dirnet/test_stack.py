@@ -23,7 +23,7 @@ def registrar():
     network = DIRNet(poolings=3)
     torch.nn.init.normal_(network.regressor[-1].weight, std=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dirnet.registrar.bfloat16_pays", lambda device: False)
+        patch.setattr("dirnet.registrar.bfloat16_pays", lambda device, spatial_dims: False)
         return Registrar(network.eval(), "cpu")
 
 

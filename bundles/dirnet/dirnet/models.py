@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["SHIPPED", "SHIPPED_WEIGHTS", "drawing_weights_file", "weights_file"]
+__all__ = ["OF_SLICES", "SHIPPED", "SHIPPED_WEIGHTS", "drawing_weights_file", "weights_file"]
 
 MODELS = Path(__file__).parents[1] / "models"
-SHIPPED = {"unsupervised": MODELS / "model.pt", "contours": MODELS / "contours.pt"}  # by how they were trained
-SHIPPED_WEIGHTS = SHIPPED["contours"]  # of the two the more accurate
+SHIPPED = {  # by what they were trained on
+    "unsupervised": MODELS / "model.pt",
+    "contours": MODELS / "contours.pt",
+    "hippocampus": MODELS / "hippocampus.pt",
+}
+OF_SLICES = ("unsupervised", "contours")
+SHIPPED_WEIGHTS = SHIPPED["contours"]  # for slices the more accurate
 DRAWING_WEIGHTS = Path(__file__).parents[2] / "lv_contour" / "models" / "model.pt"  # of the bundle beside this one
 
 

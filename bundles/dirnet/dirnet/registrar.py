@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from transforms.cine import scale_intensity
+from transforms.volume_files import moved_onto, scaled
 
 from .errors import InputError
 from .fields.displacement import Displacement
@@ -41,6 +42,7 @@ from .propagation import (
 from .registration import Registration, as_mask
 from .stack import StackImage, StackRegistration, as_stack, matched
 from .trust import estimated_dice, mirrored_masks
+from .volume import Volume, VolumeRegistration, as_volume, field_on
 
 __all__ = ["FrameFields", "Registrar", "direct_fields"]
 
@@ -51,19 +53,20 @@ MOST_PAIRS = 32  # at once, for the memory that they take
 
 class Registrar:
     """The one act of registration: tensors in batches by :meth:`displacement`, images and files by :meth:`register`,
-    stacks of slices by :meth:`register_stack`, whole cines by :meth:`propagate`.
+    stacks of slices by :meth:`register_stack`, whole cines by :meth:`propagate`; with a 3-D network, volumes by
+    :meth:`register_volume`.
 
     It may be shared by several threads; it computes for one at a time.
 
     Args:
-        network: a trained 2-D network that has ``displacement(pair)``: a :class:`~dirnet.nets.networks.DIRNet`, or
+        network: a trained network that has ``displacement(pair)``: a :class:`~dirnet.nets.networks.DIRNet`, or
             another make in a :class:`~dirnet.nets.adapters.DenseNetwork`.
         device: where it computes; a GPU, if there is one, by default.
         refinement: steps of optimisation on each pair after the network's answer, see
             :func:`dirnet.nets.refinement.refine`.
 
     Raises:
-        InputError: when the network cannot register, or is a 3-D one; when ``refinement`` is no whole number from 0.
+        InputError: when the network cannot register; when ``refinement`` is no whole number from 0.
 
     Example::
 
@@ -74,10 +77,9 @@ class Registrar:
 
     def __init__(self, network: nn.Module, device: torch.device | str | None = None, refinement: int = 0) -> None:
         check_registers(network)
-        if network.spatial_dims != 2:
-            raise InputError(f"a Registrar takes a 2-D network, got a {network.spatial_dims}-D one")
+        self.spatial_dims = network.spatial_dims
         self.device = torch.device(device or default_device())
-        self.amp = bfloat16_pays(self.device)
+        self.amp = bfloat16_pays(self.device, network.spatial_dims)
         self.refinement = check_steps(refinement)
         self.network = for_inference(network, self.device, self.amp)
         # each computation uses all cores: two at once, each with its own team of threads, are slower than in turn
@@ -89,8 +91,9 @@ class Registrar:
     ) -> Registrar:
         """
         Args:
-            path: "unsupervised" or "contours", the weights shipped with this bundle; a checkpoint; or the folder of a
-                training or of a bundle. By default the more accurate shipped ones, "contours".
+            path: "unsupervised" or "contours", the weights shipped with this bundle, "hippocampus" for volumes; a
+                checkpoint; or the folder of a training or of a bundle. By default "contours", of the two for slices the
+                more accurate.
             device, refinement: see the class.
 
         Raises:
@@ -104,15 +107,16 @@ class Registrar:
         """Register a batch of pairs.
 
         Args:
-            pairs: (B, 2, H, W), channel 0 moving, channel 1 fixed, each scaled to [0, 1] as
-                :func:`transforms.cine.scale_intensity` does.
+            pairs: (B, 2, H, W), of a 3-D network (B, 2, D, H, W), channel 0 moving, channel 1 fixed, each scaled to
+                [0, 1] as :func:`transforms.cine.scale_intensity` does.
             refinement: as in the class, whose own is the default.
 
         Returns:
-            their displacement on the CPU: ``ddf`` (B, 2, H, W) in pixels, (row, column), pull-back.
+            their displacement on the CPU: ``ddf`` (B, 2, H, W) in pixels, (row, column), or (B, 3, D, H, W), pull-back.
         """
         with self._computing:
-            pairs = pairs.to(self.device).contiguous(memory_format=torch.channels_last)
+            layout = torch.channels_last if self.spatial_dims == 2 else torch.channels_last_3d
+            pairs = pairs.to(self.device).contiguous(memory_format=layout)
             steps = self.refinement if refinement is None else refinement
             return predict_displacement(self.network, pairs, self.amp, steps).to("cpu")
 
@@ -128,6 +132,7 @@ class Registrar:
             InputError: when one is no single slice, their rows run in different directions, or the two differ in size
                 or spacing and do not lie in one plane, both known: see :func:`dirnet.files.regrid.onto_grid`.
         """
+        self._check_dims(2)
         given = {"moving": moving, "fixed": fixed}
         images = {name: as_image(image, name) for name, image in given.items()}
         original = None
@@ -176,6 +181,7 @@ class Registrar:
             FileNotFoundError: when there is no such file or folder.
             InputError: when one is no stack, or their slices do not correspond: see :func:`dirnet.stack.matched`.
         """
+        self._check_dims(2)
         given = {"moving": moving, "fixed": fixed}
         names = [name if _file(image) is None else f"{name} ({image})" for name, image in given.items()]
         volumes = matched(as_stack(moving, "moving"), as_stack(fixed, "fixed"), names)
@@ -193,6 +199,45 @@ class Registrar:
             ncc_network=network.numpy(),
             ncc_after=after.numpy(),
         )
+
+    def register_volume(self, moving: Volume, fixed: Volume, align: str = "place") -> VolumeRegistration:
+        """Register one volume with another by a 3-D network; see :func:`dirnet.volume.as_volume` for what may be given.
+
+        Args:
+            moving, fixed: of any sizes and spacings. The network sees moving resampled onto the grid of fixed, and was
+                trained at a voxel size of its own.
+            align: where moving lies at first: "place", by both places in the patient; or "centers", with its middle on
+                that of fixed.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            InputError: when one is no volume, there is no such alignment, or the network is a 2-D one.
+        """
+        self._check_dims(3)
+        given = as_volume(moving, "moving"), as_volume(fixed, "fixed")
+        grid = sitk.DICOMOrient(given[1], "LPS")
+        seen = moved_onto(scaled(given[0]), grid, align)
+        pairs = torch.stack([torch.from_numpy(sitk.GetArrayFromImage(image)) for image in (seen, scaled(grid))])[None]
+        displacement, before, network, after, folded = self._measured(pairs)
+        ddf, transform = field_on(displacement, grid, seen, given[1])
+        return VolumeRegistration(
+            *given,
+            warped=sitk.GetArrayFromImage(resample(given[0], given[1], transform)),
+            ddf=ddf,
+            transform=transform,
+            folded_percent=folded.item(),
+            ncc_before=before.item(),
+            ncc_network=network.item(),
+            ncc_after=after.item(),
+        )
+
+    def _check_dims(self, wanted: int) -> None:
+        if self.spatial_dims != wanted:
+            what = {2: "slices (2-D)", 3: "volumes (3-D)"}
+            raise InputError(
+                f"these weights register {what[self.spatial_dims]}, not {what[wanted]}; name others (--weights), or "
+                f"use {'register_volume' if self.spatial_dims == 3 else 'register'}"
+            )
 
     def _measured(self, pairs: Tensor) -> tuple[Displacement, Tensor, Tensor, Tensor, Tensor]:
         """The displacement of pairs; (B,) each, their NCC before, by the network alone and after, and the pixels that
@@ -227,6 +272,7 @@ class Registrar:
             InputError: when the cine has another form, there is no such frame, a mask does not fit, or nothing is
                 drawn; or a structure is unknown, see :data:`transforms.structures.STRUCTURES`.
         """
+        self._check_dims(2)
         images = as_array(cine, "cine")
         if images.ndim != 3 or len(images) < 2 or 0 in images.shape:
             raise InputError(f"expected a cine (T, H, W) of two frames or more, found an array of {images.shape}")

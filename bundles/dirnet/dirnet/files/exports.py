@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..fields.resampling import warp
 from ..registration import Registration
 from ..stack import StackRegistration
+from ..volume import VolumeRegistration
 from .aside import buffered, write_set_aside
 from .dicom import write_deformable_registration, write_derived_series
 from .formats import result_files
@@ -27,25 +28,29 @@ from .pictures import picture, save_picture
 
 __all__ = ["save_registration"]
 
+AnyRegistration = Registration | StackRegistration | VolumeRegistration
 MOST_SHOWN = 8  # slices of a stack in a picture
 
 
 def save_registration(
-    registration: Registration | StackRegistration,
+    registration: AnyRegistration,
     folder: str | Path,
     name: str,
     formats: Sequence[str],
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write a registration, of slices or of stacks, as ``<name>_…`` in each of some formats: all files or none.
+    """Write a registration, of slices, stacks or volumes, as ``<name>_…`` in each of some formats: all files or none.
 
     ========= =========================================================================================================
     nifti     ``_warped.nii.gz``, moving image on the fixed one's grid; ``_ddf.nii.gz``, the field in mm (ITK's, LPS)
-    itk       ``_transform.h5``: the exact B-splines for ``sitk.ReadTransform``; of a network without, its field
-    numpy     ``_ddf.npy``: the field (2, H, W) in pixels, (row, column); of a stack (3, S, H, W), (slice, row, column)
+    itk       ``_transform.h5``: the exact B-splines and affine maps for ``sitk.ReadTransform``; of a network without,
+              its field
+    numpy     ``_ddf.npy``: the field (2, H, W) in pixels, (row, column); of a stack or volume (3, S, H, W), (slice,
+              row, column)
     dicom     ``_warped.dcm``, a derived image in the fixed one's study; ``_registration.dcm``, a Deformable Spatial
               Registration; both images must be DICOM files, of one slice each
-    picture   ``_overview.png``: fixed, moving, warped, differences and the warped grid; of a stack eight slices at most
+    picture   ``_overview.png``: fixed, moving, warped, differences and the warped grid; of a stack eight slices at
+              most, of a volume three planes
     ========= =========================================================================================================
 
     Returns:
@@ -57,9 +62,9 @@ def save_registration(
     """
     files = result_files(name, formats)
     if "dicom" in formats:
-        if isinstance(registration, StackRegistration):
+        if not isinstance(registration, Registration):
             raise InputError(
-                "the format dicom is of single slices; a stack is written as nifti, itk, numpy and picture"
+                "the format dicom is of single slices; stacks and volumes are written as nifti, itk, numpy and picture"
             )
         _check_dicom(registration)
     names = [file for written in files.values() for file in written]
@@ -78,22 +83,25 @@ def _check_dicom(registration: Registration) -> None:
             )
 
 
-def _nifti(registration: Registration | StackRegistration, warped: Path, field: Path) -> None:
+def _nifti(registration: AnyRegistration, warped: Path, field: Path) -> None:
     # the field first: it is the one that an image's geometry can rule out
-    write_displacement(field, registration.ddf, registration.fixed, registration.moving)
+    moving = None if isinstance(registration, VolumeRegistration) else registration.moving
+    write_displacement(field, registration.ddf, registration.fixed, moving)
     write_image(warped, registration.warped_image)
 
 
-def _itk(registration: Registration | StackRegistration, path: Path) -> None:
+def _itk(registration: AnyRegistration, path: Path) -> None:
     images = registration.fixed, registration.moving
-    if isinstance(registration, Registration) and registration.parts:
+    if isinstance(registration, VolumeRegistration):
+        transform = registration.transform
+    elif isinstance(registration, Registration) and registration.parts:
         transform = parts_transform(registration.parts, *images)
     else:
         transform = displacement_transform(registration.ddf, *images)
     write_transform(path, transform)
 
 
-def _numpy(registration: Registration | StackRegistration, path: Path) -> None:
+def _numpy(registration: AnyRegistration, path: Path) -> None:
     with buffered(path) as stream:
         np.save(stream, registration.ddf)
 
@@ -109,7 +117,7 @@ def _dicom(registration: Registration, warped: Path, field: Path) -> None:
         write(*arguments)  # the same line for both: Python shows a warning once a line
 
 
-def _picture(registration: Registration | StackRegistration, path: Path) -> None:
+def _picture(registration: AnyRegistration, path: Path) -> None:
     if isinstance(registration, StackRegistration):
         moving, fixed = (sitk.GetArrayFromImage(image) for image in (registration.moving, registration.fixed))
         shown = np.unique(np.linspace(0, len(fixed) - 1, MOST_SHOWN).round().astype(int)).tolist()

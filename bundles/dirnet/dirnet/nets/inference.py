@@ -25,8 +25,10 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def bfloat16_pays(device: torch.device | str) -> bool:
-    """Whether the device computes in bfloat16, rather than emulating it."""
+def bfloat16_pays(device: torch.device | str, spatial_dims: int = 2) -> bool:
+    """Whether the device computes in bfloat16, rather than emulating it; in 3-D torch has no pooling in it on a CPU."""
+    if spatial_dims == 3 and torch.device(device).type == "cpu":
+        return False
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -136,7 +136,7 @@ class RegistrationInferer(Inferer):
         Returns:
             ``warped`` (B, 1, ...) and ``ddf``, and what else the network says; the ``seconds`` each registration took,
             unless for gradients: a GPU would have to be waited for; with masks, ``warped_masks``, linear, cut at 0.5,
-            and, if wanted, ``mirrored_masks`` (B, 1, H, W).
+            for gradients ``soft_masks``, not cut; and, if wanted, ``mirrored_masks`` (B, 1, H, W).
         """
         moving = inputs[:, :1]
         timed = not torch.is_grad_enabled()
@@ -147,7 +147,10 @@ class RegistrationInferer(Inferer):
         if timed:
             result["seconds"] = (_now(inputs) - start) / len(inputs)
         if masks is not None:
-            result["warped_masks"] = warp(masks, ddf) > 0.5
+            soft = warp(masks, ddf)
+            result["warped_masks"] = soft > 0.5
+            if not timed:
+                result["soft_masks"] = soft
             if self.mirrored:
                 result["mirrored_masks"] = mirrored_masks(
                     lambda windows: predict_displacement(network, windows, self.amp).ddf, inputs, masks[:, :1]

@@ -14,6 +14,7 @@ from ..files.aside import refuse_overwriting
 from ..files.formats import result_files
 from ..registrar import Registrar
 from ..registration import Registration
+from ..volume import VolumeRegistration
 
 __all__ = ["PairRegistration"]
 
@@ -25,11 +26,12 @@ class PairRegistration:
     ends with an error if there was one.
 
     Args:
-        registrar: that registers.
+        registrar: that registers, slices or by a 3-D network volumes.
         pairs: all that will come, as :func:`transforms.pair_files.list_pairs` gives them.
         output_dir: where the results go.
         formats: of the results, see :func:`dirnet.files.exports.save_registration`.
         overwrite: whether files that exist may be replaced.
+        align: of volumes, see :meth:`~dirnet.registrar.Registrar.register_volume`.
 
     Raises:
         InputError: when there is no such format.
@@ -43,7 +45,9 @@ class PairRegistration:
         output_dir: str | Path,
         formats: Sequence[str],
         overwrite: bool = False,
+        align: str = "place",
     ) -> None:
+        self.align = align
         self.registrar = registrar
         self.folder = Path(output_dir)
         self.formats = formats
@@ -58,26 +62,32 @@ class PairRegistration:
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
-    def __call__(self, engine: Engine, pair: Mapping[str, str]) -> dict[str, Registration]:
+    def __call__(self, engine: Engine, pair: Mapping[str, str]) -> dict[str, Registration | VolumeRegistration]:
         """
         Args:
             engine: not looked at.
             pair: ``moving`` and ``fixed``, paths; ``name``, which begins the results' names.
         """
         try:
-            registration = self.registrar.register(pair["moving"], pair["fixed"])
+            registration = self._register(pair["moving"], pair["fixed"])
             registration.save(self.folder, pair["name"], self.formats, self.overwrite)
         except (InputError, FileNotFoundError) as error:
             self.failed.append(str(error))
             self._print(f"{pair['name']}: failed: {error}")
             return {}
         largest = np.linalg.norm(registration.ddf, axis=0).max()
+        unit = "px" if self.registrar.spatial_dims == 2 else "voxels"
         self._print(
             f"{pair['name']}: NCC {registration.ncc_before:.3f} before, {registration.ncc_after:.3f} after; largest "
-            f"displacement {largest:.1f} px; {registration.folded_percent:.3f} % folded; "
+            f"displacement {largest:.1f} {unit}; {registration.folded_percent:.3f} % folded; "
             f"written to {self.folder / pair['name']}_*"
         )
         return {"registration": registration}
+
+    def _register(self, moving: str, fixed: str) -> Registration | VolumeRegistration:
+        if self.registrar.spatial_dims == 3:
+            return self.registrar.register_volume(moving, fixed, self.align)
+        return self.registrar.register(moving, fixed)
 
     def finish(self, engine: Engine) -> None:
         """

@@ -86,16 +86,17 @@ def whole_config() -> dict[str, Any]:
     return {}
 
 
-def check_parts(network: nn.Module, loss: Any, device: torch.device) -> None:
-    """Whether a config's parts fit a training, before anything is read.
+def check_parts(network: nn.Module, loss: Any, device: torch.device, spatial_dims: int = 2) -> None:
+    """Whether a config's parts fit a training, of slices or of volumes, before anything is read.
 
     Raises:
         InputError: names the key, what was found and what was expected.
     """
     check_registers(network)
     dims = getattr(network, "spatial_dims", 2)
-    if dims != 2:
-        raise InputError(f"network_def: this training is of 2-D slices, the network is {dims}-D (spatial_dims)")
+    if dims != spatial_dims:
+        of = "2-D slices" if spatial_dims == 2 else "3-D volumes"
+        raise InputError(f"network_def: this training is of {of}, the network is {dims}-D (spatial_dims)")
     if not hasattr(loss, "terms"):
         raise InputError(
             f"loss: expected the loss of a registration, such as dirnet.nets.losses.RegistrationLoss, found "

@@ -1,0 +1,85 @@
+"""What a network of volumes is trained by: images, and structures drawn on both where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .contour_loss import bending, overlap
+from .losses import FoldingLoss
+from .similarities import NCCLoss
+
+__all__ = ["VolumeLoss"]
+
+
+class VolumeLoss(nn.Module):
+    """Likeness of the images, overlap of the structures, smoothness of the field. Structures are in the loss alone:
+    registering needs none.
+
+    Terms, each times its weight:
+
+    =========== ===================================================================================================
+    similarity  of warped and fixed image
+    structures  1 − Dice of the warped structures, mean over those that both volumes have
+    bending     mean squared second differences of the field
+    folding     :class:`~dirnet.nets.losses.FoldingLoss`
+    =========== ===================================================================================================
+
+    The last two look at every ``step``-th voxel of each axis and take the field in these steps, which for a step of 2
+    costs an eighth; splines whose control points lie as far apart have no finer folds to speak of.
+
+    Args:
+        image_loss: what compares the images, such as those of :mod:`dirnet.nets.similarities`; NCC by default.
+        similarity, structures, bending, folding: the weights. With ``structures`` at 0 the training is unsupervised.
+        step: in voxels.
+
+    Attributes:
+        terms: the weighted terms of the last call, for the log.
+    """
+
+    def __init__(
+        self,
+        image_loss: nn.Module | None = None,
+        similarity: float = 1.0,
+        structures: float = 1.5,
+        bending: float = 0.1,
+        folding: float = 10.0,
+        step: int = 2,
+    ) -> None:
+        super().__init__()
+        self.image_loss = NCCLoss() if image_loss is None else image_loss
+        self.weights = {"similarity": similarity, "structures": structures, "bending": bending, "folding": folding}
+        self.step = step
+        self.folding = FoldingLoss(0.1)
+        self.terms: dict[str, Tensor] = {}
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={weight}" for name, weight in self.weights.items())
+
+    def forward(self, prediction: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
+        """
+        Args:
+            prediction: of a :class:`~dirnet.training.engines.RegistrationInferer`: ``warped`` (B, 1, D, H, W), ``ddf``
+                (B, 3, D, H, W) in voxels, and ``soft_masks`` (B, K, D, H, W), the moving masks warped, where there are.
+            target: ``fixed`` (B, 1, D, H, W), ``fixed_masks`` and ``moving_masks`` (B, K, D, H, W).
+        """
+        coarse = prediction["ddf"][..., :: self.step, :: self.step, :: self.step] / self.step
+        terms = {
+            "similarity": self.image_loss(prediction["warped"], target["fixed"]),
+            "bending": bending(coarse),
+            "folding": self.folding(coarse),
+        }
+        if "soft_masks" in prediction:
+            terms["structures"] = _missed(prediction["soft_masks"], target)
+        weighted = {name: self.weights[name] * term for name, term in terms.items()}
+        self.terms = {f"train_{name}": term.detach() for name, term in weighted.items()}
+        return torch.stack(list(weighted.values())).sum()
+
+
+def _missed(warped: Tensor, target: Mapping[str, Tensor]) -> Tensor:
+    """1 − Dice, mean over the structures of each pair that both volumes have; 0 where there is none."""
+    fixed = target["fixed_masks"].flatten(0, 1).unsqueeze(1).float()
+    known = (fixed.flatten(1).any(1) & target["moving_masks"].flatten(0, 1).flatten(1).any(1)).float()
+    return ((1 - overlap(warped.flatten(0, 1).unsqueeze(1), fixed)) * known).sum() / known.sum().clamp_min(1)
