@@ -77,9 +77,9 @@ class Registrar:
 
     def __init__(self, network: nn.Module, device: torch.device | str | None = None, refinement: int = 0) -> None:
         check_registers(network)
-        self.spatial_dims = network.spatial_dims
+        self.spatial_dims = int(network.spatial_dims)  # type: ignore[arg-type]  # a network's own attribute
         self.device = torch.device(device or default_device())
-        self.amp = bfloat16_pays(self.device, network.spatial_dims)
+        self.amp = bfloat16_pays(self.device, self.spatial_dims)
         self.refinement = check_steps(refinement)
         self.network = for_inference(network, self.device, self.amp)
         # each computation uses all cores: two at once, each with its own team of threads, are slower than in turn

@@ -3,8 +3,12 @@
 import pytest
 import torch
 
+from dirnet.errors import InputError
 from dirnet.fields.resampling import warp
+from dirnet.nets.auxiliary import WithStructures
+from dirnet.nets.cascade import Cascade
 from dirnet.nets.volume_loss import VolumeLoss
+from dirnet.training.engines import RegistrationInferer
 
 SIZE = (12, 14, 10)
 
@@ -62,3 +66,41 @@ def test_gradients_reach_the_field():
     VolumeLoss()({"warped": warp(target["fixed"], ddf), "ddf": ddf, "soft_masks": soft}, target).backward()
     assert ddf.grad.isfinite().all()
     assert ddf.grad.any()
+
+
+def logits_of(masks):
+    """Logits that leave no doubt of masks (B, K, ...), and of the background."""
+    whole = torch.cat([1 - masks.sum(1, keepdim=True), masks], 1)
+    return 40 * whole - 20
+
+
+def test_segmentation_of_moving_as_it_is_seen_and_of_fixed():
+    prediction, target = batch()
+    target["fixed_masks"][1, 1] = target["moving_masks"][1, 1]
+    masks = target["fixed_masks"].float()
+    seen = torch.zeros(2, 3, *SIZE)
+    seen[:, 0] = 1
+    loss = VolumeLoss(similarity=0, structures=0, bending=0, folding=0, segmentation=1)
+    moved = warp(target["moving_masks"].float(), seen)
+    right = {"segmentation": torch.cat([logits_of(moved), logits_of(masks)], 1), "seen": seen}
+    assert loss({**prediction, **right}, target).item() < 0.02
+    exchanged = {"segmentation": torch.cat([logits_of(masks), logits_of(moved)], 1), "seen": seen}
+    assert loss({**prediction, **exchanged}, target).item() > 0.5
+
+
+def test_the_head_trains_the_network_s_features_and_is_none_of_its_weights():
+    torch.manual_seed(0)
+    stage = {"class": "dirnet.nets.pyramid.PyramidDIRNet", "channels": [4, 4, 4, 4], "spacing": 2}
+    network = Cascade([stage], {"channels": [4, 4, 4]}, 3)
+    names = set(network.state_dict())
+    trained = WithStructures(network, 2)
+    pair = torch.rand(2, 2, 16, 16, 16)
+    masks = (torch.rand(2, 2, 16, 16, 16) > 0.5).byte()
+    target = {"fixed": pair[:, 1:], "fixed_masks": masks, "moving_masks": masks.flip(0)}
+    prediction = RegistrationInferer()(pair, trained, masks.flip(0).float())
+    assert prediction["segmentation"].shape == (2, 6, 8, 8, 8)
+    VolumeLoss(similarity=0, structures=0, bending=0, folding=0, segmentation=1)(prediction, target).backward()
+    assert network.stages[0].regressor.at_half.conv.weight.grad.any()
+    assert set(network.state_dict()) == names
+    with pytest.raises(InputError, match="whose one stage is a PyramidDIRNet"):
+        WithStructures(Cascade(affine={}, spatial_dims=3), 2)

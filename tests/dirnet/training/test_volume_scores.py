@@ -10,8 +10,8 @@ import torch
 from ignite.engine import Engine
 from monai.data import list_data_collate
 
-from dirnet.files.pictures import picture
-from dirnet.training.pictures import planes_of, rows_of
+from dirnet.files.pictures import picture, planes_of
+from dirnet.training.pictures import rows_of
 from dirnet.training.volume_scores import VolumeTable, mean_dice
 
 SIZE = (10, 12, 8)

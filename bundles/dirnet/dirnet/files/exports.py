@@ -22,9 +22,15 @@ from .aside import buffered, write_set_aside
 from .dicom import write_deformable_registration, write_derived_series
 from .formats import result_files
 from .images import pixels
-from .itk import displacement_transform, parts_transform, write_transform
+from .itk import (
+    ddf_from_image,
+    displacement_image,
+    displacement_transform,
+    parts_transform,
+    write_transform,
+)
 from .nifti import write_displacement, write_image
-from .pictures import picture, save_picture
+from .pictures import picture, planes_of, save_picture
 
 __all__ = ["save_registration"]
 
@@ -118,13 +124,29 @@ def _dicom(registration: Registration, warped: Path, field: Path) -> None:
 
 
 def _picture(registration: AnyRegistration, path: Path) -> None:
-    if isinstance(registration, StackRegistration):
+    if isinstance(registration, VolumeRegistration):
+        rows = _planes(registration)
+    elif isinstance(registration, StackRegistration):
         moving, fixed = (sitk.GetArrayFromImage(image) for image in (registration.moving, registration.fixed))
         shown = np.unique(np.linspace(0, len(fixed) - 1, MOST_SHOWN).round().astype(int)).tolist()
         rows = [_row(moving[n], fixed[n], registration.ddf[1:, n], f"slice {n}") for n in shown]
     else:
         rows = [_row(pixels(registration.moving), pixels(registration.fixed), registration.ddf)]
     save_picture(picture(rows), path)
+
+
+def _planes(registration: VolumeRegistration) -> list[dict[str, Any]]:
+    """Three planes, their axes turned to those of the patient; moving as it lies on the fixed volume's grid."""
+    fixed = sitk.DICOMOrient(registration.fixed, "LPS")
+    images = {
+        "fixed": fixed,
+        "moving": sitk.Resample(registration.moving, fixed, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32),
+        "warped": sitk.DICOMOrient(registration.warped_image, "LPS"),
+    }
+    arrays = {name: scale_intensity(sitk.GetArrayViewFromImage(image)) for name, image in images.items()}
+    field = sitk.DICOMOrient(displacement_image(registration.ddf, registration.fixed), "LPS")
+    planes = planes_of({**arrays, "ddf": ddf_from_image(field)}, fixed.GetSpacing()[::-1])
+    return [{**plane, "title": name} for name, plane in planes.items()]
 
 
 def _row(moving: np.ndarray, fixed: np.ndarray, ddf: np.ndarray, title: str = "") -> dict[str, Any]:

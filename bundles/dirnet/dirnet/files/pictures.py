@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from .aside import write_aside
 
-__all__ = ["picture", "save_picture", "window_around"]
+__all__ = ["picture", "planes_of", "save_picture", "window_around"]
 
 
 def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
@@ -44,6 +44,34 @@ def picture(rows: list[dict[str, Any]], crop: int | None = None) -> Figure:
     for ax, heading in zip(axes[0], headings, strict=True):
         ax.set_title(heading, fontsize=9)
     return figure
+
+
+def planes_of(arrays: Mapping[str, np.ndarray], spacing: Sequence[float]) -> dict[str, dict[str, Any]]:
+    """Three planes of volumes through the middle of the fixed masks, or their own, with the field, for :func:`picture`.
+
+    Args:
+        arrays: volumes and masks (..., D, H, W), axes (slice, row, column) in LPS; among them may be
+            ``fixed_masks``; and the field as ``ddf`` (3, D, H, W).
+        spacing: mm, (slice, row, column).
+
+    Returns:
+        by the plane's name, arrays (..., rows, columns) by theirs, in which the head or the front is above; ``ddf``
+        (2, rows, columns); and ``aspect``.
+    """
+    drawn = np.argwhere(arrays.get("fixed_masks", np.zeros((1, 1, 1))))
+    size = arrays["ddf"].shape[1:]
+    middle = drawn.mean(0)[-3:].round().astype(int) if len(drawn) else np.array(size) // 2
+    planes = {}
+    for axis, name in enumerate(("axial", "coronal", "sagittal")):
+        rest = [other for other in range(3) if other != axis]
+        plane: dict[str, Any] = {
+            key: np.take(values, middle[axis], axis - 3)[..., :: -1 if rest[0] == 0 else 1, :]  # slices from the head
+            for key, values in arrays.items()
+        }
+        plane["ddf"] = plane["ddf"][rest] * (np.array([-1 if rest[0] == 0 else 1, 1])[:, None, None])
+        plane["aspect"] = spacing[rest[0]] / spacing[rest[1]]
+        planes[name] = plane
+    return planes
 
 
 def save_picture(figure: Figure, path: str | Path, dpi: int = 110) -> None:

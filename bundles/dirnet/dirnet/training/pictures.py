@@ -15,7 +15,7 @@ from monai.networks import eval_mode
 from PIL import Image
 from torch import nn
 
-from ..files.pictures import picture, save_picture
+from ..files.pictures import picture, planes_of, save_picture
 from .engines import PreparePair
 from .scores import ScoreTable
 
@@ -44,34 +44,6 @@ def rows_of(batch: Mapping[str, Any], output: Mapping[str, Any], index: int = 0)
         ]
     title = f"{batch['patient'][index]}, slice {int(batch['slice'][index])}\n{batch['direction'][index]}"
     return [{**arrays, "title": title}]
-
-
-def planes_of(arrays: Mapping[str, np.ndarray], spacing: Sequence[float]) -> dict[str, dict[str, Any]]:
-    """Three planes of volumes and their field, through the middle of the fixed masks, for :func:`picture`.
-
-    Args:
-        arrays: volumes and masks (..., D, H, W), axes (slice, row, column) in LPS; ``fixed_masks`` among them, and the
-            field as ``ddf`` (3, D, H, W).
-        spacing: mm, (slice, row, column).
-
-    Returns:
-        by the plane's name, arrays (..., rows, columns) by theirs, in which the head or the front is above; ``ddf``
-        (2, rows, columns); and ``aspect``.
-    """
-    drawn = np.argwhere(arrays["fixed_masks"])
-    size = arrays["ddf"].shape[1:]
-    middle = drawn.mean(0)[-3:].round().astype(int) if len(drawn) else np.array(size) // 2
-    planes = {}
-    for axis, name in enumerate(("axial", "coronal", "sagittal")):
-        rest = [other for other in range(3) if other != axis]
-        plane: dict[str, Any] = {
-            key: np.take(values, middle[axis], axis - 3)[..., :: -1 if rest[0] == 0 else 1, :]  # slices from the head
-            for key, values in arrays.items()
-        }
-        plane["ddf"] = plane["ddf"][rest] * (np.array([-1 if rest[0] == 0 else 1, 1])[:, None, None])
-        plane["aspect"] = spacing[rest[0]] / spacing[rest[1]]
-        planes[name] = plane
-    return planes
 
 
 def rows_of_registration(
