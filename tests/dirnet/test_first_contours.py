@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import numpy as np
@@ -107,6 +108,8 @@ def test_no_heart_and_no_frame_are_refused(first):
         first.end_diastole(blank)
     with pytest.raises(InputError, match="frame must be 0 to 2, got 3"):
         first.draw(blank, 3)
+    with pytest.raises(InputError, match="by its description this is a long-axis view"):
+        first.draw(dataclasses.replace(blank, view="long axis"))
 
 
 def test_another_network_is_refused(tmp_path):

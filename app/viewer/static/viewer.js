@@ -184,6 +184,7 @@ function refresh() {
   const pixels = asWarped ? warped : frames;
   const count = cine.size[0] * cine.size[1];
   const at = (images, number) => images.subarray(number * count, (number + 1) * count);
+  element("stage").ariaBusy = String(!pixels);
   if (pixels) scene.show(at(pixels, frame), grey.table);
 
   const lines = outlines(slice, frame), part = moved?.length / cine.frames;

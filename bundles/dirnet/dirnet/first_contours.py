@@ -89,11 +89,12 @@ class FirstContours:
             the epicardium. Of a structure that was found nowhere there is nothing.
 
         Raises:
-            InputError: when there is no such frame, or no lumen is found on it.
+            InputError: when there is no such frame, no lumen is found on it, or the cine is a long-axis view.
         """
         if frame is None:
             frame = self.end_diastole(cine)
         cine.check_frame(frame)
+        _check_view(cine)
         images = np.stack([scale_intensity(slice_, PERCENTILES)[frame] for slice_ in cine.images])
         logits = self._logits(torch.from_numpy(images), cine.spacing, _Count(len(images), progress))
         found = dict(zip(self.network.structures, logits.transpose(1, 0, 2, 3), strict=True))
@@ -110,8 +111,9 @@ class FirstContours:
             progress: see :meth:`draw`.
 
         Raises:
-            InputError: when no lumen is found.
+            InputError: when no lumen is found, or the cine is a long-axis view.
         """
+        _check_view(cine)
         slices, frames = cine.images.shape[:2]
         count = _Count(slices + min(SEEN, slices) * frames, progress)
         scaled = np.stack([scale_intensity(slice_, PERCENTILES) for slice_ in cine.images])
@@ -158,6 +160,11 @@ class FirstContours:
                 parts.append(self.network(part.to(self.device).contiguous(memory_format=torch.channels_last)).cpu())
                 count.add(len(part))
         return torch.cat(parts)
+
+
+def _check_view(cine: CineStack) -> None:
+    if cine.view == "long axis":
+        raise InputError("first contours are drawn on short-axis slices; by its description this is a long-axis view")
 
 
 class _Count:

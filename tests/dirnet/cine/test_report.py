@@ -113,6 +113,20 @@ def test_slices_and_frames_are_counted_as_in_the_viewer(registrar, tmp_path):
     assert counting.said("slices 0, 2 and frame 7 of 3 slices: 4 ml") == "slices 10, 12 and frame 8 of 3 slices: 4 ml"
 
 
+def test_a_long_axis_view_has_length_and_area_and_no_volumes(registrar, tmp_path):
+    cine, drawn = dataclasses.replace(stack(), view="long axis"), {"lumen": heart()["lumen"]}
+    followed = follow(registrar, cine, drawn)
+    write_report(followed, tmp_path / "a.html", "a")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    found = {attributes["data-number"]: text for attributes, text in Numbers(page).found}
+    numbers = followed.numbers
+    assert found["plane_length_end_diastole_mm"] == f"{numbers['plane_length_end_diastole_mm']:.0f}" == "51"
+    assert found["plane_area_end_diastole_mm2"] == f"{numbers['plane_area_end_diastole_mm2']:.0f}"
+    assert "end_diastolic_volume_ml" not in found
+    assert "One plane: no volumes follow from it." in page
+    assert not [text for text in numbers["warnings"] if "volume" in text or "apex" in text]
+
+
 def test_unknown_is_said_and_is_no_number(registrar, tmp_path):
     cine = dataclasses.replace(stack(), times=None, distance=None, positions=None)
     write_report(follow(registrar, cine, {"lumen": heart()["lumen"]}), tmp_path / "a.html", "a")

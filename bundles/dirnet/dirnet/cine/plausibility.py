@@ -82,7 +82,7 @@ def _of_right_ventricle(followed: Followed) -> Iterator[str]:
 
 def _of_extent(followed: Followed) -> Iterator[str]:
     areas = followed.areas.get("lumen")
-    if areas is None:
+    if areas is None or followed.cine.one_plane:  # of which no volumes are told
         return
     drawn, count = np.flatnonzero(np.isfinite(areas).any(1)).tolist(), len(areas)
     if len(drawn) < 3:

@@ -64,6 +64,14 @@ LEFT = (
     Row("Myocardial mass", "myocardial_mass_g", "g", 0, "myocardial_mass_index_g_per_m2", "g/m²", needs=OUTER),
     Row("the same at end-systole", "myocardial_mass_end_systole_g", "g", note="a check", needs=OUTER),
 )
+PLANE = (  # of a cine of which no volumes follow
+    Row("Length, end-diastole", "plane_length_end_diastole_mm", "mm"),
+    Row("Length, end-systole", "plane_length_end_systole_mm", "mm"),
+    Row("Change of length", "plane_length_change_percent", "%", 1),
+    Row("Area, end-diastole", "plane_area_end_diastole_mm2", "mm²"),
+    Row("Area, end-systole", "plane_area_end_systole_mm2", "mm²"),
+    Row("Change of area", "plane_area_change_percent", "%", 1),
+)
 RIGHT = tuple(
     Row(title, f"rv_{name}", unit, digits, index and f"rv_{index}", index and "ml/m²", needs=RV)
     for title, name, unit, digits, index in (
@@ -137,7 +145,7 @@ def write_report(
         cine=followed.cine,
         counting=counting,
         numbers=numbers,
-        tables=_tables(numbers),
+        tables=_tables(numbers, followed.cine.one_plane),
         normal=NORMAL,
         sources=SOURCES,
         curves=_curves(followed, counting),
@@ -155,8 +163,11 @@ def write_report(
         aside.write_text(page, encoding="utf-8")
 
 
-def _tables(numbers: dict[str, Any]) -> list[tuple[str, Sequence[Row]]]:
-    """Titles and rows; of a right ventricle, a wall or mass only where it was drawn."""
+def _tables(numbers: dict[str, Any], one_plane: bool) -> list[tuple[str, Sequence[Row]]]:
+    """Titles and rows; of a right ventricle, a wall or mass only where it was drawn, of one plane no volumes."""
+    if one_plane:
+        known = [row for row in (*PLANE, *WALL) if numbers[row.number] is not None]
+        return [("Left ventricle, in one plane", known)] if known else []
     tables = (("Left ventricle", LEFT), ("Right ventricle", RIGHT), ("Ejection, filling and wall", WALL))
     kept = [(title, [row for row in rows if numbers[row.needs]]) for title, rows in tables]
     return [(title, rows) for title, rows in kept if rows]
