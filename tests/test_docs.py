@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dirnet import trust
 from transforms.cine_files import read_cine_stack
@@ -43,6 +49,39 @@ def test_the_python_of_a_page_runs(page, phantom_dir, tmp_path, monkeypatch):
     names: dict = {}
     for block in blocks:
         exec(compile(block, page.name, "exec"), names)
+
+
+def test_the_page_of_a_network_of_ones_own_runs(phantom_dir, tmp_path):
+    """Its files under their names, and its commands in small."""
+    page = (DOCS / "own_network.md").read_text(encoding="utf-8")
+    files = dict(re.findall(r"^`(\w+\.\w+)`:\n\n```\w+\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    assert set(files) == {"own_network.py", "own_network.json", "own_imports.json", "use_own.py"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    cine = read_cine_stack(next(phantom_dir.glob("SCD_IMAGES_01/*/*")))
+    for name, frame in (("ed", 0), ("es", 7)):
+        shutil.copy(cine.files[0][frame], tmp_path / f"{name}.dcm")
+    training, evaluation = re.findall(r"^```bash\n(python .*?)^```", page, re.MULTILINE | re.DOTALL)
+    data = f"--dataset_dir {phantom_dir} --cache_dir {tmp_path / 'cache'}"
+    small = "--iterations 30 --batch_size 4 --spatial_size [48,64] --crop_size [48,48] --learning_rate 0.01"
+    commands = [f"{training.strip()} {data} {small}", f"{evaluation.strip()} {data}", "python use_own.py"]
+    path = os.pathsep.join(["", *(str(Path(part).resolve()) for part in sys.path if part)])
+    for command in commands:
+        parts = shlex.split(command.replace("bundles/dirnet", str(DOCS.parent)))
+        result = subprocess.run(
+            [sys.executable, *parts[1:]],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+    assert re.fullmatch(r"0\.\d+ \(2, 48, 64\)", result.stdout.strip().splitlines()[-1])
+    summary = json.loads((tmp_path / "runs" / "own_evaluated" / "summary.json").read_text())
+    assert summary["network"] == {"channels": 16}
+    losses = EventAccumulator(str(tmp_path / "runs" / "own" / "events")).Reload().Scalars("train_similarity_loss")
+    assert 0 < losses[-1].value < losses[0].value  # absolute differences, not NCC
 
 
 def test_every_form_that_is_read_has_its_test():

@@ -1,6 +1,7 @@
 """Checkpoints: whose they are, that they last, and what is no checkpoint."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from dirnet import DIRNet, InputError
 from dirnet.nets.adapters import DenseNetwork
+from dirnet.nets.definition import DefinedNetwork
 from dirnet.nets.pyramid import PyramidDIRNet
 from dirnet.nets.weights import load_network
 
@@ -50,6 +52,25 @@ def test_a_checkpoint_alone_gives_the_network_back(make, tmp_path):
     assert torch.equal(loaded(pair), network(pair))
 
 
+class OwnNetwork(DefinedNetwork):
+    """Of a module that isn't the project's."""
+
+    def __init__(self, shift: float = 1.0):
+        super().__init__()
+        self.definition = {"shift": shift}
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+
+def test_a_network_of_a_module_that_is_imported_comes_back_and_of_another_is_refused(tmp_path, monkeypatch):
+    torch.save(OwnNetwork(3.0).state_dict(), tmp_path / "model.pt")
+    loaded = load_network(tmp_path / "model.pt")
+    assert type(loaded) is OwnNetwork
+    assert loaded.definition == {"shift": 3.0}
+    monkeypatch.delitem(sys.modules, __name__)
+    with pytest.raises(InputError, match=r"of a module that was imported before, got '.*test_weights\.OwnNetwork'"):
+        load_network(tmp_path / "model.pt")
+
+
 def test_checkpoints_of_before_there_were_classes_and_options_load(state, tmp_path):
     """The shipped one names no class; one made before an option has that option's default."""
     assert load_network(SHIPPED).definition["channels"] == 32
@@ -74,6 +95,7 @@ def mutations(state):
     yield {name: value for name, value in state.items() if name != "_extra_state"}, "holds no definition of a network"
     yield {**state, "_extra_state": torch.zeros(512, dtype=torch.uint8)}, "definition of the network is damaged"
     yield {**state, "_extra_state": definition(**{"class": "os.system"})}, "must be a class of dirnet.nets"
+    yield {**state, "_extra_state": definition(**{"class": "torch.nn.Linear"})}, "must be a class of dirnet.nets"
     yield {**state, "_extra_state": definition(**{"class": "dirnet.nets.networks.Nothing"})}, "there is no network"
     yield {**state, "_extra_state": definition(channels=4, colour="red")}, "has no option colour.*newer version"
     yield {**state, "_extra_state": definition(channels="four")}, "does not take the options"
@@ -81,7 +103,7 @@ def mutations(state):
     yield [1, 2], "expected the weights of a network, found list"
 
 
-@pytest.mark.parametrize("number", range(16))
+@pytest.mark.parametrize("number", range(17))
 def test_what_is_no_whole_checkpoint_is_named_on_one_line(number, state, tmp_path):
     damaged, message = list(mutations(state))[number]
     path = tmp_path / "model.pt"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..errors import InputError
 
 __all__ = ["DefinedNetwork", "build", "class_named", "definition_in"]
 
-PACKAGES = ("dirnet.nets.", "monai.networks.nets.")  # from which a checkpoint or a config may name a class
+PACKAGES = ("dirnet.nets.", "monai.networks.nets.")  # of which a checkpoint or a config may name any class
 FIRST_CLASS = "dirnet.nets.networks.DIRNet"  # of checkpoints that name none: there was no other
 LENGTH = 2048  # bytes, of one length: MONAI's loaders skip an entry of another shape, and load the rest
 
@@ -88,14 +89,21 @@ def build(name: str, options: Mapping[str, Any]) -> nn.Module:
 
 
 def class_named(name: str) -> type[nn.Module]:
-    """A network's class by its full name, of this project or of MONAI.
+    """A network's class by its full name: of this project, of MONAI, or a :class:`DefinedNetwork` of a module that is
+    imported already. A checkpoint never has another module imported.
 
     Raises:
         InputError: when there is none, or it is of another package.
     """
     module, _, attribute = name.rpartition(".")
     if not name.startswith(PACKAGES):
-        raise InputError(f"a network must be a class of {' or '.join(PACKAGES)}, got {name!r}")
+        own = getattr(sys.modules.get(module), attribute, None)
+        if isinstance(own, type) and issubclass(own, DefinedNetwork):
+            return own
+        raise InputError(
+            f"a network must be a class of {' or '.join(PACKAGES)}, or a DefinedNetwork of a module that was imported "
+            f"before, got {name!r}"
+        )
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
