@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import forker
 from transforms.phantom import write_scd
+
+
+def pytest_configure(config):
+    """Files in the order of their folders, long ones first: xdist would leave those of few tests, often the longest, to
+    the end, when the other process has nothing to do."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +44,16 @@ def hippocampus_dir():
     return Path(os.environ["HIPPOCAMPUS_DIR"])
 
 
-@contextmanager
-def chromium_page():
-    """A page of headless Chromium; what it writes to its console, errors too, is in ``page.messages``."""
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory):
+    """Starts commands in processes that need not import anything; see tests/forking.py."""
+    with forker(tmp_path_factory.mktemp("outputs")) as starts:
+        yield starts
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
     sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
@@ -46,17 +61,24 @@ def chromium_page():
     options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=options)
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def new_page(browser):
+    """A page without cookies; what it writes to its console, errors too, is in ``page.messages``."""
+    with browser.new_context(viewport={"width": 1200, "height": 900}) as context:
+        page = context.new_page()
         page.messages = []
         page.on("console", lambda message: page.messages.append(message.text))
         page.on("pageerror", lambda error: page.messages.append(str(error)))
         page.on("requestfailed", lambda request: page.messages.append(request.url))
         yield page
-        browser.close()
 
 
 @pytest.fixture
-def page():
-    """:func:`chromium_page` for one test."""
-    with chromium_page() as page:
+def page(browser):
+    """:func:`new_page` for one test."""
+    with new_page(browser) as page:
         yield page

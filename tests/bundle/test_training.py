@@ -71,17 +71,19 @@ def test_another_similarity_trains(run, phantom_dir, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_layers_train_to_the_same_losses(trained, run, phantom_dir, tmp_path):
-    options = ["--iterations", 20, "--dataset_dir", phantom_dir, "--output_dir", tmp_path, "--compile", True]
-    result = run("train", *SMALL, *options)
-    assert result.returncode == 0, result.stderr[-3000:]
+def test_compiled_layers_train_to_the_same_losses(run, phantom_dir, tmp_path):
+    small = ["--iterations", 4, "--val_interval", 4, "--network_def#poolings", 2, "--dataset_dir", phantom_dir]
+    plain, compiled = tmp_path / "plain", tmp_path / "compiled"
+    for folder, options in ((plain, []), (compiled, ["--compile", True])):
+        result = run("train", *SMALL, *small, *options, "--output_dir", folder)
+        assert result.returncode == 0, result.stderr[-3000:]
     expected, found = (
         [event.value for event in EventAccumulator(str(folder / "events")).Reload().Scalars("train_loss")]
-        for folder in (trained[0], tmp_path)
+        for folder in (plain, compiled)
     )
     assert found != expected  # else nothing was compiled
     assert found == pytest.approx(expected, abs=0.02)
-    names = [torch.load(folder / "model.pt", weights_only=True).keys() for folder in (trained[0], tmp_path)]
+    names = [torch.load(folder / "model.pt", weights_only=True).keys() for folder in (plain, compiled)]
     assert names[0] == names[1]
 
 
@@ -120,21 +122,11 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path):
     assert torch.load(tmp_path / "model.pt", weights_only=True)["weight"].item() == 1
 
 
-def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bundle, phantom_dir, tmp_path):
+def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, run, bundle, phantom_dir, tmp_path):
     whole, _ = trained
-    config = bundle / "configs" / "train.json"
-    options = [
-        "--iterations",
-        20,
-        "--dataset_dir",
-        phantom_dir,
-        "--output_dir",
-        tmp_path,
-        "--cache_dir",
-        tmp_path / "c",
-    ]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", config, *SMALL, *options]
-    command = [str(part) for part in command]
+    options = [*SMALL, "--iterations", 20, "--dataset_dir", phantom_dir, "--output_dir", tmp_path]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", bundle / "configs" / "train.json"]
+    command = [str(part) for part in [*command, *options, "--cache_dir", tmp_path / "cache"]]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -146,11 +138,12 @@ def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bu
     process.wait()
     assert 0 < torch.load(tmp_path / "last.pt", weights_only=True)["iteration"] < 20
 
-    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    again = run("train", *options)
     assert again.returncode != 0
     assert "--resume True" in again.stderr
 
-    on = subprocess.run([*command, "--resume", "True"], env=environment, check=True, capture_output=True, text=True)
+    on = run("train", *options, "--resume", True)
+    assert on.returncode == 0, on.stderr[-3000:]
     bar = re.search(r"training: ?\[(\d+)/20\]", on.stderr)
     assert int(bar[1]) > 1  # starts where the other ended
     expected = torch.load(whole / "model_final.pt", weights_only=True)
@@ -162,19 +155,11 @@ def test_a_killed_run_resumes_to_the_same_weights_as_an_unbroken_one(trained, bu
     assert best[0] == best[1]
 
 
-def test_ctrl_c_ends_on_one_line_that_says_how_to_go_on(bundle, phantom_dir, tmp_path):
-    command = [sys.executable, "-m", "monai.bundle", "run", "training"]
-    command += ["--config_file", bundle / "configs" / "train.json", "--batch_size", 4, "--spatial_size", "[64,64]"]
-    command += ["--iterations", 2000, "--val_interval", 500, "--dataset_dir", phantom_dir]
-    command += ["--output_dir", tmp_path / "out", "--cache_dir", tmp_path / "cache"]
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background may ignore it
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def test_ctrl_c_ends_on_one_line_that_says_how_to_go_on(forks, bundle, phantom_dir, tmp_path):
+    command = ["monai.bundle", "run", "training", "--config_file", bundle / "configs" / "train.json"]
+    command += ["--batch_size", 4, "--spatial_size", "[64,64]", "--iterations", 2000, "--val_interval", 500]
+    command += ["--dataset_dir", phantom_dir, "--output_dir", tmp_path / "out", "--cache_dir", tmp_path / "cache"]
+    process = forks.start(*command, cwd=tmp_path, env=os.environ)
     deadline = time.monotonic() + 120
     while not (tmp_path / "out" / "last.pt").exists():
         assert process.poll() is None

@@ -27,7 +27,7 @@ def options(data, folder):
 def stop_once_there(process, path):
     end = time.monotonic() + 120
     while not path.exists():
-        assert process.poll() is None, process.stdout.read()[-3000:]
+        assert process.poll() is None, process.communicate()[0][-3000:]
         assert time.monotonic() < end, f"no {path}"
         time.sleep(0.01)
     process.kill()

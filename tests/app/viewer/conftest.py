@@ -14,7 +14,7 @@ from app.viewer.access import Access
 from app.viewer.server import make_app
 from dirnet.registrar import Registrar
 from tests.app.viewer.reading import Reader, served
-from tests.conftest import chromium_page
+from tests.conftest import new_page
 from transforms.cine_files import read_cine_stack
 from transforms.phantom import Phantom, write_scd
 
@@ -53,12 +53,12 @@ def address(cines, registrar, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def viewer(cines, registrar, tmp_path_factory):
+def viewer(browser, cines, registrar, tmp_path_factory):
     """For the tests of a file: a ``reader`` at a ``page`` of a server, the ``folder`` of results, and ``opened()``, by
     which the page is loaded and the first phantom opened."""
     access, folder = Access(), tmp_path_factory.mktemp("results")
     app = make_app(cines.folder, registrar, folder, access, weights="contours")
-    with served(app) as place, chromium_page() as page:
+    with served(app) as place, new_page(browser) as page:
 
         def opened():
             page.goto(f"{place}/?token={access.token}")
