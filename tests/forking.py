@@ -51,7 +51,7 @@ class Forked:
             if time.monotonic() > end:
                 self.kill()
                 raise TimeoutError(f"runs for more than {timeout} s")
-            time.sleep(0.01)
+            time.sleep(0.05)
         stdout, stderr = (path.read_text(encoding="utf-8", errors="replace") for path in self._outputs)
         return stdout, stderr
 

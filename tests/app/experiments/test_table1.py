@@ -25,7 +25,7 @@ def options(data, folder):
 
 
 def stop_once_there(process, path):
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not path.exists():
         assert process.poll() is None, process.communicate()[0][-3000:]
         assert time.monotonic() < end, f"no {path}"
