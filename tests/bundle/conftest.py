@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,7 +27,7 @@ def run(forks: Forker, tmp_path_factory: pytest.TempPathFactory) -> Callable[...
     """``run("train", "--iterations", 5, ...)``: a config of the bundle, away from the user's data and cache.
 
     ``train+weak_labels`` lays one config over another. With ``processes`` it is the training on several GPUs, of which
-    these processes have none, as torchrun starts them; with ``torchrun`` by torchrun itself.
+    these processes have none, started by torchrun.
     """
     home = tmp_path_factory.mktemp("home")
     environment = {key: value for key, value in os.environ.items() if key not in ("SCD_DIR", "HIPPOCAMPUS_DIR")}
@@ -36,33 +35,19 @@ def run(forks: Forker, tmp_path_factory: pytest.TempPathFactory) -> Callable[...
     environment |= {"XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def run(
-        config: str,
-        *options: object,
-        cwd: Path = home,
-        env: dict[str, str] | None = None,
-        processes: int = 0,
-        torchrun: bool = False,
+        config: str, *options: object, cwd: Path = home, env: dict[str, str] | None = None, processes: int = 0
     ) -> subprocess.CompletedProcess:
         own = environment | (env or {})
         names = [*config.split("+"), *(["multi_gpu_train"] if processes else [])]
         files = [str(BUNDLE / "configs" / f"{name}.json") for name in names]
-        if processes:
-            own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(torch.get_num_threads())}
         command = ["monai.bundle", "run", "--config_file", str(files) if len(files) > 1 else files[0]]
         command += map(str, options)
-        if torchrun:
-            start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"]
-            start += [f"--nproc_per_node={processes}", "-m", *command]
-            return subprocess.run(start, cwd=cwd, env=own, capture_output=True, text=True, timeout=300)
         if not processes:
             return forks.run(*command, cwd=cwd, env=own)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-        own |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
-        ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
-        started = [forks.start(*command, cwd=cwd, env=own | rank) for rank in ranks]
-        outputs = map("".join, zip(*[one.communicate() for one in started], strict=True))
-        return subprocess.CompletedProcess(command, max(abs(one.returncode) for one in started), *outputs)
+        start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"]
+        start += [f"--nproc_per_node={processes}", "-m", *command]
+        own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        return subprocess.run(start, cwd=cwd, env=own, capture_output=True, text=True, timeout=300)
 
     return run
 

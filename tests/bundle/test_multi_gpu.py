@@ -41,7 +41,7 @@ def two(one, run, phantom_dir, tmp_path_factory):
     folder, stopped = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("stopped")
     options = ["--dataset_dir", phantom_dir, "--output_dir", folder, *SMALL]
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(run, "train", *options, processes=2, torchrun=True)
+        running = pool.submit(run, "train", *options, processes=2)
         while not running.done():
             if (folder / "last.pt").exists() and torch.load(folder / "last.pt", weights_only=True)["iteration"]:
                 for path in folder.glob("*.json"):
@@ -107,7 +107,7 @@ def test_goes_on_to_the_same_weights_as_unbroken(two, run, phantom_dir):
 
 def test_an_error_ends_all_with_one_message(run, phantom_dir, tmp_path):
     options = ["--dataset_dir", phantom_dir, "--output_dir", tmp_path / "out", *SMALL, "--batch_size", 5]
-    result = run("train", *options, processes=2, torchrun=True)
+    result = run("train", *options, processes=2)
     assert result.returncode != 0
     message = "error: batch_size must be a multiple of the number of processes, 2, which share each batch; got 5"
     assert sum(line.endswith(message) for line in result.stderr.splitlines()) == 1
