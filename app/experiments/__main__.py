@@ -1,7 +1,8 @@
-"""The paper's experiments, ``table1`` and ``mnist``, and ``cines``: ``python -m app.experiments table1``."""
+"""The paper's experiments, ``table1`` and ``mnist``, and others: ``python -m app.experiments table1``."""
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,13 @@ SCD = Annotated[
     ),
 ]
 OutputDir = Annotated[Path, typer.Option("--output_dir", help="Results; what is finished there is not done again.")]
+
+
+class Patients(str, Enum):
+    """A half of a split."""
+
+    held_out = "held_out"
+    tuning = "tuning"
 
 
 @app.command("table1")
@@ -98,6 +106,29 @@ def cines_command(
     from . import cines
 
     cines.run(dataset_dir or None, output_dir, weights)
+
+
+@app.command("contrast")
+def contrast_command(
+    dataset_dir: SCD = None,
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Results; those there are replaced.")] = Path(
+        "runs/contrast"
+    ),
+    patients: Annotated[
+        Patients,
+        typer.Option("--patients", help="Of the validation split: those that chose the settings, or the rest."),
+    ] = Patients.held_out,
+    every: Annotated[
+        int, typer.Option("--every", min=1, help="1 for all of their pairs, 2 for every other one, ....")
+    ] = 1,
+) -> None:
+    """Register pairs as they are and with the moving image inverted, by each similarity.
+
+    Example: python -m app.experiments contrast --dataset_dir ~/data/scd
+    """
+    from . import contrast
+
+    contrast.run(dataset_dir or None, output_dir, patients.value, every)
 
 
 def choose_digits(digits: str) -> list[int]:

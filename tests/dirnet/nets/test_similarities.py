@@ -145,7 +145,7 @@ def test_mutual_information_of_a_pair_does_not_depend_on_the_others():
     assert loss(image, target).item() == pytest.approx(np.mean(each(loss, image, target)), abs=1e-5)
 
 
-def mind(image, distance, radius):
+def mind(image, distance, radius, noise):
     """MIND-SSC of a volume, its channels in any order."""
     steps = distance * np.concatenate([np.eye(3, dtype=int), -np.eye(3, dtype=int)])
     padded = np.pad(image, distance, mode="edge")
@@ -158,16 +158,16 @@ def mind(image, distance, radius):
     apart = np.stack([ndimage.uniform_filter((at(a) - at(b)) ** 2, 2 * radius + 1, mode="nearest") for a, b in pairs])
     apart -= apart.min(0)
     variance = apart.mean(0)
-    variance = variance.clip(0.001 * variance.mean(), 1000 * variance.mean())
+    variance = variance.clip(0.001 * variance.mean(), 1000 * variance.mean()).clip(noise**2)
     return np.exp(-apart / variance)
 
 
-@pytest.mark.parametrize(("distance", "radius"), [(1, 1), (2, 1), (3, 0)])
-def test_mind_is_that_of_its_source(distance, radius):
+@pytest.mark.parametrize("options", [(1, 1, 0.001), (2, 1, 0.1), (3, 0, 0.001)])
+def test_mind_is_that_of_its_source(options):
     image, target = (values.double().numpy()[0, 0] for values in smooth_pair(14, 11, 13))
-    expected = ((mind(image, distance, radius) - mind(target, distance, radius)) ** 2).mean()
+    expected = ((mind(image, *options) - mind(target, *options)) ** 2).mean()
     assert expected > 0.01
-    found = MINDLoss(distance, radius)(*(torch.from_numpy(values)[None, None] for values in (image, target)))
+    found = MINDLoss(*options)(*(torch.from_numpy(values)[None, None] for values in (image, target)))
     assert found.item() == pytest.approx(expected, rel=1e-6)
 
 
@@ -296,6 +296,7 @@ def test_shapes_must_agree(similarity):
         (lambda: MutualInformationLoss(2), "bins must be a whole number from 5, got 2"),
         (lambda: MINDLoss(distance=0), "distance must be a whole number from 1, got 0"),
         (lambda: MINDLoss(radius=-1), "radius must be a whole number from 0, got -1"),
+        (lambda: MINDLoss(noise=0), "noise must be a number above 0, got 0"),
         (lambda: NGFLoss(0), "edge must be a number above 0, got 0"),
         (lambda: MultiScaleSimilarity(sigmas=()), r"sigmas must be numbers of pixels from 0, got \(\)"),
         (lambda: MultiScaleSimilarity(sigmas=(-1, 2)), "sigmas must be numbers of pixels from 0"),

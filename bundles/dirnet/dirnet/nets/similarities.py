@@ -227,21 +227,26 @@ class MINDLoss(Similarity):
     Args:
         distance: of the patches from the pixel, in pixels.
         radius: of the patches, squares of ``2 * radius + 1`` pixels.
+        noise: standard deviation, in intensities, by which patches differ at least. Where less happens, the descriptor
+            is that of a constant image, and not one of enlarged noise.
 
     Raises:
-        InputError: when the distance is no whole number from 1, or the radius none from 0.
+        InputError: when the distance is no whole number from 1, the radius none from 0, or the noise not above 0.
     """
 
-    def __init__(self, distance: int = 2, radius: int = 1) -> None:
+    def __init__(self, distance: int = 2, radius: int = 1, noise: float = 0.001) -> None:
         super().__init__()
         for name, value, least in (("distance", distance, 1), ("radius", radius, 0)):
             if type(value) is not int or value < least:
                 raise InputError(f"similarity: {name} must be a whole number from {least}, got {value!r}")
+        if not noise > 0:
+            raise InputError(f"similarity: noise must be a number above 0, got {noise!r}")
         self.distance = distance
         self.radius = radius
+        self.noise = noise
 
     def extra_repr(self) -> str:
-        return f"distance={self.distance}, radius={self.radius}"
+        return f"distance={self.distance}, radius={self.radius}, noise={self.noise}"
 
     def of_each(self, image: Tensor, target: Tensor) -> Tensor:
         difference = self.descriptor(image) - self.descriptor(target)
@@ -262,7 +267,7 @@ class MINDLoss(Similarity):
         apart = apart - apart.amin(1, keepdim=True)
         variance = (self._shares(image) * apart).sum(1, keepdim=True)
         usual = variance.detach().flatten(1).mean(1).view(-1, *[1] * (image.dim() - 1))
-        return torch.exp(-apart / variance.clamp(0.001 * usual, 1000 * usual).clamp_min(FLAT))
+        return torch.exp(-apart / variance.clamp(0.001 * usual, 1000 * usual).clamp_min(self.noise**2))
 
     def _shifted(self, padded: Tensor, axis: int, sign: int) -> Tensor:
         """The image, padded by the distance on all sides, from one distance away along an axis."""
