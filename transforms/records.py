@@ -25,6 +25,8 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
+import numpy as np
+
 from .errors import InputError
 from .structures import STRUCTURES
 
@@ -37,6 +39,7 @@ __all__ = [
     "read_datalist",
     "read_json",
     "records_of_split",
+    "sampled",
     "with_ed_and_es",
 ]
 
@@ -124,6 +127,15 @@ def records_of_split(records: list[Record], splits: str | Sequence[str]) -> list
             found = ", ".join(f"{name} ({sum(record['split'] == name for record in records)})" for name in SPLITS)
             raise InputError(f"no record is in the split {split!r}; found: {found}")
     return [record for record in records if record["split"] in splits]
+
+
+def sampled(items: Sequence[Any], count: int | None, seed: int = 0) -> list[Any]:
+    """So many of the items, drawn without repetition and the same for a seed, in their order; None, or more than there
+    are, takes all."""
+    if count is None or count >= len(items):
+        return list(items)
+    chosen = np.random.default_rng(seed).choice(len(items), count, replace=False)
+    return [items[index] for index in sorted(chosen)]
 
 
 def with_ed_and_es(records: list[Record]) -> list[Record]:

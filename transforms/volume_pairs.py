@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .errors import InputError
 from .pairing import check_shares, check_window
-from .records import Record
+from .records import Record, sampled
 from .volume_files import moved_onto
 from .volume_loading import image_tensor, mask_tensor, read_scaled, spacing_of
 
@@ -56,10 +56,7 @@ def volume_pairs(
     Raises:
         InputError: when no two records make such a pair.
     """
-    pairs = np.argwhere(_allowed([record["patient"] for record in records], pairing))
-    if count is not None and count < len(pairs):
-        chosen = np.random.default_rng(seed).choice(len(pairs), count, replace=False)
-        pairs = pairs[np.sort(chosen)]
+    pairs = sampled(np.argwhere(_allowed([record["patient"] for record in records], pairing)).tolist(), count, seed)
     return [{"moving": records[moving], "fixed": records[fixed]} for moving, fixed in pairs]
 
 

@@ -38,16 +38,16 @@ def one(size: list[int], batch: int, seconds: float) -> dict[str, float]:
         definition = network.definition | {"spatial_dims": 3}
         network = for_inference(DIRNet(**definition), device, registrar.amp)
     inferer = RegistrationInferer(amp=registrar.amp)
-    before = _peak_mb(device)
+    before = peak_mb(device)
     layout = torch.channels_last if len(size) == 2 else torch.channels_last_3d
     pairs = torch.rand(batch, 2, *size, device=device).contiguous(memory_format=layout)
     call = torch.inference_mode()(lambda: inferer(pairs, network))
     (row,) = measure([Line("", call)], seconds, device)
-    memory = {"peak_mb": _peak_mb(device) - before} if before is not None else {}
+    memory = {"peak_mb": peak_mb(device) - before} if before is not None else {}
     return {"median_ms": row.median_ms, "iqr_ms": row.iqr_ms, "runs": row.runs, **memory}
 
 
-def _peak_mb(device: torch.device) -> float | None:
+def peak_mb(device: torch.device) -> float | None:
     """The most memory there has been in use: of torch on a GPU, else of the process, where Linux tells.
 
     Not ``ru_maxrss``, which starts at what the process had that started this one.

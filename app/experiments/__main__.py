@@ -11,7 +11,7 @@ import typer
 from app import terminal
 from dirnet.errors import InputError
 
-from . import methods
+from . import methods, rivals
 
 # Help and refusals take no second: what trains and draws, which takes several, is imported in the commands.
 
@@ -129,6 +129,35 @@ def contrast_command(
     from . import contrast
 
     contrast.run(dataset_dir or None, output_dir, patients.value, every)
+
+
+@app.command("compare")
+def compare_command(
+    dataset_dir: Annotated[
+        str | None,
+        typer.Option("--dataset_dir", help="Cines or volumes, folder or datalist JSON; without it, phantom volumes."),
+    ] = None,
+    output_dir: OutputDir = Path("runs/compare"),
+    weights: Annotated[
+        list[str] | None,
+        typer.Option("--weights", help="A shipped network's name, a file, or TITLE=FILE; several times for several."),
+    ] = None,
+    rows: Annotated[
+        str, typer.Option("--rows", help="Which, separated by commas. All: " + ", ".join(rivals.RIVALS) + ".")
+    ] = ",".join(rivals.RIVALS),
+    split: Annotated[str, typer.Option("--split", help="training, validation or test.")] = "test",
+    pairs: Annotated[int | None, typer.Option("--pairs", min=1, help="A sample of so many registrations.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample.")] = 0,
+) -> None:
+    """Register pairs of your own data by weights and by other methods, and compare: one table, with paired tests.
+
+    Stop it whenever you like: the same command goes on where it was.
+
+    Example: python -m app.experiments compare --dataset_dir ~/data/hippocampus --weights mine=runs/volumes --pairs 60
+    """
+    from . import compare
+
+    compare.run(dataset_dir or None, output_dir, weights or [], rows, split, pairs, seed)
 
 
 def choose_digits(digits: str) -> list[int]:

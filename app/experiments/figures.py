@@ -53,7 +53,9 @@ def curves(lines: Mapping[str, tuple[Sequence[int], Sequence[float]]], ylabel: s
     return figure
 
 
-def boxes(registrations: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+def boxes(
+    registrations: pd.DataFrame, titles: Mapping[str, str], label: str = "Dice of the left-ventricular lumen"
+) -> Figure:
     """Dice by method: median, quartiles, 5th and 95th percentile, and the registrations beyond."""
     groups = [
         (titles[name], group["dice"].dropna())
@@ -73,7 +75,7 @@ def boxes(registrations: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     )
     ax.set_yticks(range(1, len(groups) + 1), [name for name, _ in groups])
     ax.invert_yaxis()
-    ax.set_xlabel("Dice of the left-ventricular lumen (orange: median, diamond: mean)")
+    ax.set_xlabel(f"{label} (orange: median, diamond: mean)")
     ax.grid(axis="x", alpha=0.3)
     return figure
 

@@ -21,17 +21,18 @@ MEASURES = {
 TESTED = ("dice", "hd95", "mad")
 
 
-def summarise(registrations: pd.DataFrame) -> pd.DataFrame:
+def summarise(registrations: pd.DataFrame, measures: Mapping[str, tuple[str, int]] = MEASURES) -> pd.DataFrame:
     """Mean and standard deviation (of the population) of each measure, and the median time, a row a method.
 
     Args:
         registrations: a row a registration and method: ``method``, ``missing``, ``milliseconds`` and the columns of
-            ``MEASURES``, nan where a registration has none; those with a missing structure are left out.
+            ``measures``, nan where a registration has none; those with a missing structure are left out.
+        measures: heading and digits of each, by its column.
     """
     rows = []
     for name, group in registrations[~registrations["missing"]].groupby("method", sort=False):
         row = {"method": name, "registrations": len(group), "lost": int(group["lost"].sum())}
-        for measure in MEASURES:
+        for measure in measures:
             row[f"{measure}_mean"], row[f"{measure}_sd"] = group[measure].mean(), group[measure].std(ddof=0)
         row["milliseconds_median"] = group["milliseconds"].median()
         row["milliseconds_sd"] = group["milliseconds"].std(ddof=0)
@@ -39,11 +40,18 @@ def summarise(registrations: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("method")
 
 
-def compare(registrations: pd.DataFrame, references: Sequence[str]) -> pd.DataFrame:
+def compare(
+    registrations: pd.DataFrame, references: Sequence[str], keys: Sequence[str] = ("slice", "direction")
+) -> pd.DataFrame:
     """Each method against each reference by Wilcoxon's signed-rank test, two-sided, on what both have scored.
 
     Two tests a measure: over the registrations, as the paper has it, although those of one patient are not
     independent; and over the patients' means.
+
+    Args:
+        registrations: as of :func:`summarise`.
+        references: methods that the others are compared with.
+        keys: columns that, with ``patient``, say which registrations of two methods belong together.
 
     Returns:
         ``method``, ``reference``, ``measure``, ``registrations``, ``difference`` (mean of method - reference),
@@ -51,9 +59,9 @@ def compare(registrations: pd.DataFrame, references: Sequence[str]) -> pd.DataFr
         where nothing differs.
     """
     scored = registrations[~registrations["missing"]]
-    pairs = ["patient", "slice", "direction"]
+    pairs = ["patient", *keys]
     wide = scored.pivot(index=pairs, columns="method", values=list(TESTED))
-    rows = []
+    rows: list[dict[str, object]] = []
     for reference in references:
         for method in scored["method"].unique():
             if method == reference:
@@ -80,14 +88,16 @@ def _p(difference: pd.Series) -> float:
     return float(wilcoxon(difference).pvalue) if (difference != 0).any() else float("nan")
 
 
-def table1(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+def table1(
+    summary: pd.DataFrame, titles: Mapping[str, str], measures: Mapping[str, tuple[str, int]] = MEASURES
+) -> pd.DataFrame:
     """:func:`summarise`'s means as texts to read, under headings; the time also beside elastix's, where that is."""
     table = pd.DataFrame(index=pd.Index([titles[name] for name in summary.index], name="registration"))
-    for measure, (heading, digits) in MEASURES.items():
+    for measure, (heading, digits) in measures.items():
         pairs = zip(summary[f"{measure}_mean"], summary[f"{measure}_sd"], strict=True)
         table[heading] = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in pairs]
     if summary["lost"].any():
-        table["lumen lost by the warp"] = summary["lost"].astype(str).tolist()
+        table["lost by the warp"] = summary["lost"].astype(str).tolist()
     times = summary["milliseconds_median"]
     table["time, ms"] = ["" if time == 0 else f"{time:.1f}" for time in times]
     for name in ("elastix", "elastix_tuned"):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..cine.agreement import agreement, bland_altman_figure
 from ..cine.contour_length import contour_lengths
-from ..fields.jacobian import folded_percent
+from ..fields.jacobian import folded_percent, log_jacobian_sd
 from ..fields.masks import dice, surface_scores
 from ..files.aside import refuse_overwriting, write_set_aside
 from ..files.pictures import save_picture
@@ -162,7 +162,10 @@ class RegistrationTable(ScoreTable):
             "after": (prediction["warped"], warped_lumen),
         }
         target = fixed["fixed_lumen"].cpu() > 0
-        scores: dict[str, Tensor] = {"folded_percent": folded_percent(prediction["ddf"])}
+        scores: dict[str, Tensor] = {
+            "folded_percent": folded_percent(prediction["ddf"]),
+            "log_jacobian_sd": log_jacobian_sd(prediction["ddf"]),
+        }
         for state, (image, mask) in states.items():
             scores[f"ncc_{state}"] = ncc(image, fixed["fixed"])
             scores[f"dice_{state}"] = dice(mask.cpu(), target)

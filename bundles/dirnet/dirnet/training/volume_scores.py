@@ -39,7 +39,7 @@ def mean_dice(output: Output) -> Tensor:
         return torch.full((len(fixed),), torch.nan)
     scores = dice(output["pred"]["warped_masks"].flatten(0, 1)[:, None], fixed.flatten(0, 1)[:, None])
     scores = scores.nan_to_num().view(fixed.shape[:2])
-    there = moving.flatten(2).any(2) & fixed.flatten(2).any(2)
+    there = (moving > 0).flatten(2).any(2) & (fixed > 0).flatten(2).any(2)
     return scores.where(there, torch.nan).nanmean(1)
 
 
