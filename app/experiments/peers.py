@@ -125,7 +125,7 @@ class ElastixInferer(ElastixStages):
         bending_energy: weight of elastix's penalty on bending beside the correlation; 0 for none, as in the paper.
         spatial_dims: 2 or 3.
         metric: elastix's name of the similarity.
-        affine: whether an affine registration by the same similarity comes first.
+        affine: whether elastix's own affine registration, by mutual information, comes first.
     """
 
     def __init__(
@@ -155,9 +155,7 @@ class ElastixInferer(ElastixStages):
         settings["ImagePyramidSchedule"] = [step for step in steps for _ in range(spatial_dims)]
         settings["MaximumNumberOfIterations"] = [str(iterations)]
         settings["NumberOfSpatialSamples"] = [str(samples)]
-        first = default_stage("affine", resolutions)
-        first["Metric"] = [metric]
-        super().__init__([first, settings] if affine else [settings])
+        super().__init__([default_stage("affine"), settings] if affine else [settings])
 
 
 class ElastixDefaultInferer(ElastixStages):

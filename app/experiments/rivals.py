@@ -55,7 +55,7 @@ RIVALS = {
         ),
         Row(
             "elastix_tuned",
-            "elastix, tuned",
+            "elastix, B-spline by NCC",
             {
                 2: _class(
                     PEERS + "ElastixInferer",

@@ -89,7 +89,7 @@ def test_volumes_in_one_table(run, tmp_path):
         assert table.loc[method, "dice_mean"] == pytest.approx(group["dice"].mean(), rel=1e-4)
         assert np.allclose(group["dice"], (group["anterior_dice_after"] + group["posterior_dice_after"]) / 2, rtol=1e-4)
     text = (results / "compare.md").read_text()
-    assert "| elastix, tuned |" in text
+    assert "| elastix, B-spline by NCC |" in text
     assert "## Paired tests against mine" in text
     assert "2 of 2 registrations scored" in text
     assert "--weights mine=model.pt --rows before,elastix_tuned" in text
