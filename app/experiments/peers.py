@@ -191,7 +191,7 @@ def as_transform(maps: Sequence[Mapping[str, Sequence[str]]]) -> sitk.CompositeT
         if kind == "AffineTransform":
             part: sitk.Transform = sitk.AffineTransform(dims)
             part.SetFixedParameters([float(value) for value in parameters["CenterOfRotationPoint"]])
-        elif kind == "BSplineTransform":
+        elif kind.endswith("BSplineTransform"):
             part = sitk.BSplineTransform(dims, 3)
             part.SetFixedParameters([float(value) for name in GRID for value in parameters[name]])
         else:

@@ -41,7 +41,7 @@ def batch():
 PEERS = {
     "elastix, affine": lambda: ElastixDefaultInferer(["affine"]),
     "elastix, default": ElastixDefaultInferer,
-    "elastix, affine and spline": lambda: ElastixInferer(8, 2, 100, bending_energy=1, spatial_dims=3, affine=True),
+    "elastix, affine and spline": lambda: ElastixInferer(8, 2, 100, spatial_dims=3, affine=True),
     "demons": DemonsInferer,
     "demons alone": lambda: DemonsInferer(affine=False),
     "SyN": pytest.param(SynInferer, marks=installed("dipy")),
