@@ -24,6 +24,7 @@ __all__ = [
     "ALIGNMENTS",
     "PERCENTILES",
     "is_volume",
+    "label_on",
     "label_values",
     "moved_onto",
     "read_label",
@@ -43,8 +44,12 @@ def is_volume(path: str | Path) -> bool:
     return is_nifti(path) or is_itk(path)
 
 
-def read_volume(path: str | Path) -> sitk.Image:
-    """One grey 3-D volume, of NIfTI, NRRD or MetaImage, its axes turned to those of LPS that they are nearest to.
+def read_volume(path: str | Path, turned: bool = True) -> sitk.Image:
+    """One grey 3-D volume, of NIfTI, NRRD or MetaImage.
+
+    Args:
+        path: of the file.
+        turned: whether its axes are turned to those of LPS that they are nearest to.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -69,7 +74,7 @@ def read_volume(path: str | Path) -> sitk.Image:
         raise InputError(f"{path}: expected a volume of 2 voxels or more along each of 3 axes, found size {size}")
     check_place(image, path)
     check_finite(sitk.GetArrayViewFromImage(image), path)
-    return sitk.DICOMOrient(image, "LPS")
+    return sitk.DICOMOrient(image, "LPS") if turned else image
 
 
 def read_label(path: str | Path, image: sitk.Image) -> sitk.Image:
@@ -79,7 +84,15 @@ def read_label(path: str | Path, image: sitk.Image) -> sitk.Image:
         FileNotFoundError, InputError: as :func:`read_volume`; and when it has other values than whole numbers from 0,
             or another size or place than the image.
     """
-    label = read_volume(path)
+    return label_on(read_volume(path), image, path)
+
+
+def label_on(label: sitk.Image, image: sitk.Image, path: str | Path) -> sitk.Image:
+    """A label volume, uint16, if it lies on the voxels of ``image``; both with axes turned to LPS.
+
+    Raises:
+        InputError: as :func:`read_label`; names ``path``.
+    """
     values = label_values(label, path)
     if label.GetSize() != image.GetSize():
         raise InputError(

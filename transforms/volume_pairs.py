@@ -19,6 +19,7 @@ from .volume_loading import image_tensor, mask_tensor, read_scaled, spacing_of
 
 __all__ = ["PAIRINGS", "LoadVolumePaird", "VolumePairDataset", "volume_pairs"]
 
+SAME_SIZE = 1.05  # the largest voxel over the smallest, in a training
 PAIRINGS = ("between", "within", "any")
 
 
@@ -99,6 +100,21 @@ class LoadVolumePaird(Transform):
         }
 
 
+def _check_spacings(volumes: Sequence[Mapping[str, Any]]) -> None:
+    """
+    Raises:
+        InputError: when the voxels of volumes that are paired voxel by voxel differ in size.
+    """
+    spacings = np.array([volume.get("spacing", (1, 1, 1)) for volume in volumes], float)
+    low, high = spacings.min(0), spacings.max(0)
+    if (high > SAME_SIZE * low).any():
+        found = " to ".join(" x ".join(f"{mm:.3g}" for mm in each) for each in (low, high))
+        raise InputError(
+            f"expected volumes of one voxel size (slice x row x column), found {found} mm; name one: "
+            '--pixdim "[1, 1, 1]"'
+        )
+
+
 class VolumePairDataset(CacheDataset):
     """Volumes in memory, and batches of pairs drawn from them: item i is batch i, which follows from (seed, i) alone.
 
@@ -107,7 +123,8 @@ class VolumePairDataset(CacheDataset):
 
     Args:
         data: records, or what ``transform`` takes.
-        transform: to dictionaries with ``image`` (1, D, H, W) in [0, 1], ``masks`` (K, D, H, W) and ``patient``: a
+        transform: to dictionaries with ``image`` (1, D, H, W) in [0, 1], ``masks`` (K, D, H, W), ``patient`` and
+            ``spacing``, 1 mm where there is none: a
             :class:`~transforms.volume_loading.LoadVolumed`, for one.
         crop_size: of the window, (slices, rows, columns), about the volumes' middles; volumes are padded with 0.
         batch_size: pairs a batch, of all processes together.
@@ -155,6 +172,7 @@ class VolumePairDataset(CacheDataset):
         fit = ResizeWithPadOrCropd(["image", "masks"], [size + 2 * shift for size in crop_size])
         super().__init__(data, Compose([transform, fit]), copy_cache=False, num_workers=num_workers, progress=progress)
         volumes: Any = self._cache
+        _check_spacings(volumes)
         self.allowed = _allowed([volume["patient"] for volume in volumes], pairing)
         self.images = torch.stack(
             [torch.as_tensor(volume["image"]).as_subclass(Tensor).half() for volume in volumes]

@@ -23,7 +23,7 @@ import numpy as np
 from .errors import InputError
 from .paths import stem
 from .phantom import write_volumes
-from .records import Record, kind_of, read_datalist, read_json
+from .records import SPLITS, Record, kind_of, read_datalist, read_json
 from .volume_files import is_volume, label_values, read_volume
 
 __all__ = ["read_volume_records"]
@@ -115,10 +115,16 @@ def _of_folder(folder: Path) -> list[Record]:
             "equal names as NIfTI, NRRD or MetaImage"
         )
     found.sort(key=lambda files: files[0].name)
+    missing = [image for image, label in found if label is not None and not label.is_file()]
+    if missing and len(missing) == len(found):
+        raise InputError(f"{folder}: expected labels of the images' names, found none, not even {found[0][1]}")
+    if missing:
+        logger.warning("%s: %d of %d images have no label, %s for one", folder, len(missing), len(found), missing[0])
+    ends = _ends(len(found))
     records = [
         {
             "patient": stem(image),
-            "split": next(split for split, end in SHARES if number < round(end * len(found))),
+            "split": next(split for split, end in ends.items() if number < end),
             "image": str(image),
             "label": str(label) if label is not None and label.is_file() else None,
         }
@@ -127,6 +133,12 @@ def _of_folder(folder: Path) -> list[Record]:
     about = folder / "dataset.json"
     lists = read_json(about) if about.is_file() else {}
     return _with_labels(records, _named_values(lists.get("labels") if isinstance(lists, dict) else None, about))
+
+
+def _ends(count: int) -> dict[str, int]:
+    """Up to which of a folder's names each split goes; of six or more, two are left for validation and for test."""
+    least = {"training": 4, "validation": 2, "test": 0} if count >= 6 else dict.fromkeys(SPLITS, 0)
+    return {split: min(round(share * count), count - least[split]) for split, share in SHARES}
 
 
 def _named_values(labels: Any, path: Path) -> dict[str, int] | None:

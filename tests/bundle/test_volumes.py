@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from monai.bundle import run as run_bundle
 from typer.testing import CliRunner
 
@@ -51,6 +52,11 @@ def test_training_learns_and_its_weights_register_two_files(training, tmp_path):
     np.testing.assert_allclose(
         sitk.GetArrayFromImage(sitk.ReadImage(warped))[inside], sitk.GetArrayFromImage(again)[inside], atol=0.5
     )
+
+
+def test_what_is_resumed_has_the_head_too(training):
+    """Else the network would go on beside a new head."""
+    assert set(torch.load(training / "last.pt", weights_only=True)["head"]) == {"weight", "bias"}
 
 
 def test_weights_of_slices_do_not_take_a_place_for_volumes(training):

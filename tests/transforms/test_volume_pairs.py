@@ -85,6 +85,12 @@ def test_no_pair():
         dataset(numbered("AB"), pairing="all")
 
 
+def test_volumes_of_unlike_voxels_are_not_paired_voxel_by_voxel():
+    volumes = [{**volume, "spacing": [1.0, 1.0, mm]} for volume, mm in zip(numbered("AB"), (1.0, 1.2), strict=True)]
+    with pytest.raises(ValueError, match=r"one voxel size.*1 x 1 x 1 to 1 x 1 x 1\.2 mm; name one: --pixdim"):
+        dataset(volumes)
+
+
 def test_a_sample_of_pairs_is_the_same_for_a_seed():
     records = [{"patient": str(n)} for n in range(10)]
     sample = volume_pairs(records, "between", 20, seed=1)

@@ -97,6 +97,25 @@ def test_folder_without_volumes(tmp_path):
         read_volume_records(tmp_path / "none", "")
 
 
+def test_labels_of_other_names_are_refused(tmp_path):
+    save(tmp_path / "images/a_0000.nii.gz", [1])
+    save(tmp_path / "labels/a.nii.gz", [1])
+    with pytest.raises(ValueError, match=r"expected labels of the images' names, found none, not even .*a_0000"):
+        read_volume_records(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(6, (2, 2, 2)), (8, (4, 2, 2)), (20, (14, 3, 3)), (201, (141, 30, 30))]
+)
+def test_each_split_of_a_folder_has_a_pair(tmp_path, count, expected):
+    for number in range(count):
+        path = tmp_path / f"images/{number:03}.nii"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    splits = [record["split"] for record in read_volume_records(tmp_path, "")]
+    assert tuple(splits.count(split) for split in ("training", "validation", "test")) == expected
+
+
 def test_label_files_that_are_images(tmp_path):
     save(tmp_path / "images/a.nii.gz", [1])
     path = tmp_path / "labels/a.nii.gz"

@@ -42,7 +42,7 @@ from .propagation import (
 from .registration import Registration, as_mask
 from .stack import StackImage, StackRegistration, as_stack, matched
 from .trust import estimated_dice, mirrored_masks
-from .volume import Volume, VolumeRegistration, as_volume, field_on
+from .volume import Volume, VolumeRegistration, as_volume, field_on, placed_pair, turned_like
 
 __all__ = ["FrameFields", "Registrar", "direct_fields"]
 
@@ -211,10 +211,11 @@ class Registrar:
 
         Raises:
             FileNotFoundError: when there is no such file.
-            InputError: when one is no volume, there is no such alignment, or the network is a 2-D one.
+            InputError: when one is no volume, they do not lie on each other, there is no such alignment, or the network
+                is a 2-D one.
         """
         self._check_dims(3)
-        given = as_volume(moving, "moving"), as_volume(fixed, "fixed")
+        given = placed_pair(as_volume(moving, "moving"), as_volume(fixed, "fixed"), align)
         grid = sitk.DICOMOrient(given[1], "LPS")
         seen = moved_onto(scaled(given[0]), grid, align)
         pairs = torch.stack([torch.from_numpy(sitk.GetArrayFromImage(image)) for image in (seen, scaled(grid))])[None]
@@ -229,6 +230,7 @@ class Registrar:
             ncc_before=before.item(),
             ncc_network=network.item(),
             ncc_after=after.item(),
+            seen=turned_like(seen, given[1]),
         )
 
     def _check_dims(self, wanted: int) -> None:

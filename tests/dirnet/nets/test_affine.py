@@ -5,6 +5,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from dirnet.fields.displacement import grid
 from dirnet.fields.jacobian import jacobian_determinant
 from dirnet.files.itk import parts_transform
 from dirnet.nets.affine import AffineNetwork
@@ -81,6 +82,17 @@ def test_scripts_and_every_weight_has_a_gradient(dims):
     torch.testing.assert_close(torch.jit.script(network)(pair), network(pair), atol=1e-5, rtol=0)
     network.train()(pair).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in network.parameters())
+
+
+def test_the_map_is_as_exact_under_autocast():
+    network, pair = unsettled(3), noise(1, 2, *SIZES[3])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network.displacement(pair)
+    (part,) = found.parts
+    places = grid(found.ddf)
+    torch.testing.assert_close(found.ddf, part.at(places), atol=1e-4, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(part.at(places), found.ddf, atol=1e-4, rtol=0)
 
 
 def test_errors():

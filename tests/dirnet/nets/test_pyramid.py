@@ -114,6 +114,10 @@ def test_exchanged_images_give_the_negative_velocities_where_it_is_symmetric():
     torch.testing.assert_close(network(pair.flip(1)), -network(pair), atol=1e-5, rtol=0)
 
 
+def test_a_volume_of_a_few_slices_is_taken():
+    assert unsettled(spatial_dims=3, spacing=2)(noise(1, 2, 5, 20, 8)).shape == (1, 3, 5, 20, 8)
+
+
 @every_kind
 def test_folded_normalization_gives_the_same_field(options):
     network = unsettled(**options)

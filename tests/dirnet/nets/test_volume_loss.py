@@ -88,6 +88,29 @@ def test_segmentation_of_moving_as_it_is_seen_and_of_fixed():
     assert loss({**prediction, **exchanged}, target).item() > 0.5
 
 
+def test_what_is_not_drawn_is_not_taught_as_background():
+    prediction, target = batch()
+    nothing = {name: torch.zeros_like(target[name]) for name in ("fixed_masks", "moving_masks")}
+    right = {"segmentation": logits_of(target["moving_masks"].float()).repeat(1, 2, 1, 1, 1), "seen": prediction["ddf"]}
+    loss = VolumeLoss(similarity=0, structures=0, bending=0, folding=0, segmentation=1)
+    assert loss({**prediction, **right}, {**target, **nothing}).item() == 0
+
+
+def test_a_window_that_the_network_pads_is_refused():
+    prediction, target = batch()
+    padded = {"segmentation": torch.zeros(2, 6, 8, 8, 8), "seen": prediction["ddf"]}
+    with pytest.raises(InputError, match="crop_size: expected multiples of 8"):
+        VolumeLoss()({**prediction, **padded}, target)
+
+
+def test_without_structures_there_is_nothing_to_segment():
+    prediction, target = batch()
+    none = {name: target[name][:, :0] for name in ("fixed_masks", "moving_masks")}
+    del prediction["soft_masks"]
+    found = VolumeLoss()({**prediction, "segmentation": torch.zeros(2, 2, 6, 7, 5)}, {**target, **none})
+    assert found.isfinite()
+
+
 def test_the_head_trains_the_network_s_features_and_is_none_of_its_weights():
     torch.manual_seed(0)
     stage = {"class": "dirnet.nets.pyramid.PyramidDIRNet", "channels": [4, 4, 4, 4], "spacing": 2}
@@ -102,5 +125,7 @@ def test_the_head_trains_the_network_s_features_and_is_none_of_its_weights():
     VolumeLoss(similarity=0, structures=0, bending=0, folding=0, segmentation=1)(prediction, target).backward()
     assert network.stages[0].regressor.at_half.conv.weight.grad.any()
     assert set(network.state_dict()) == names
+    with pytest.raises(InputError, match="symmetric network"):
+        WithStructures(Cascade([{**stage, "symmetric": True}], None, 3), 2)
     with pytest.raises(InputError, match="whose one stage is a PyramidDIRNet"):
         WithStructures(Cascade(affine={}, spatial_dims=3), 2)

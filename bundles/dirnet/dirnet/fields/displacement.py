@@ -53,7 +53,8 @@ class AffinePart:
         axes = [1] * (places.dim() - 2)
         from_centre = places - torch.tensor(self.centre).to(places).view(-1, *axes)
         change = self.matrix - torch.eye(len(self.centre)).to(self.matrix)
-        moved = torch.einsum("bij,bj...->bi...", change.to(places), from_centre)
+        # not matmul, which under autocast would compute in bfloat16
+        moved = (change.to(places).view(*change.shape, *axes) * from_centre.unsqueeze(1)).sum(2)
         return moved + self.translation.to(places).view(*self.translation.shape, *axes)
 
 

@@ -136,11 +136,11 @@ def _picture(registration: AnyRegistration, path: Path) -> None:
 
 
 def _planes(registration: VolumeRegistration) -> list[dict[str, Any]]:
-    """Three planes, their axes turned to those of the patient; moving as it lies on the fixed volume's grid."""
+    """Three planes, their axes turned to those of the patient; moving as the network saw it."""
     fixed = sitk.DICOMOrient(registration.fixed, "LPS")
     images = {
         "fixed": fixed,
-        "moving": sitk.Resample(registration.moving, fixed, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32),
+        "moving": sitk.DICOMOrient(registration.seen, "LPS"),
         "warped": sitk.DICOMOrient(registration.warped_image, "LPS"),
     }
     arrays = {name: scale_intensity(sitk.GetArrayViewFromImage(image)) for name, image in images.items()}

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 
-__all__ = ["grids_differ", "onto_grid", "resample", "warn_of_planes"]
+__all__ = ["LEAST_COVERED", "covered_share", "grids_differ", "onto_grid", "resample", "warn_of_planes"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +47,20 @@ def onto_grid(moving: sitk.Image, fixed: sitk.Image, placed: bool, names: Sequen
         raise InputError(f"{differ}; to be resampled by their places, both need one, as DICOM has and NIfTI may have")
     if planes := _planes_differ(moving, fixed):
         raise InputError(f"{differ}; {planes}: no one slice")
-    ones = sitk.Image(moving.GetSize(), sitk.sitkUInt8) + 1
-    ones.CopyInformation(moving)
-    covered = sitk.Resample(ones, fixed, sitk.Transform(), sitk.sitkNearestNeighbor)
-    share = float(sitk.GetArrayViewFromImage(covered).mean())
+    share = covered_share(moving, fixed)
     if share < LEAST_COVERED:
         raise InputError(f"{differ}; {names[0]} covers {100 * share:.0f} % of {names[1]} alone")
     part = "" if share > 0.999 else f", of which it covers {100 * share:.0f} %"
     logger.warning(f"{differ}; moving is resampled onto the fixed image's grid by their places in space{part}")
     return resample(moving, fixed, sitk.Transform())
+
+
+def covered_share(moving: sitk.Image, fixed: sitk.Image) -> float:
+    """The part of the pixels of ``fixed`` that lie in ``moving``, 0 to 1."""
+    ones = sitk.Image(moving.GetSize(), sitk.sitkUInt8) + 1
+    ones.CopyInformation(moving)
+    covered = sitk.Resample(ones, fixed, sitk.Transform(), sitk.sitkNearestNeighbor)
+    return float(sitk.GetArrayViewFromImage(covered).mean())
 
 
 def warn_of_planes(moving: sitk.Image, fixed: sitk.Image, names: Sequence[str]) -> None:

@@ -84,7 +84,7 @@ class AffineNetwork(DefinedNetwork):
         if self.rigid:
             log = (log - log.mT) / 2
         size = torch.tensor(pair.shape[2:], device=pair.device, dtype=torch.float32)
-        return torch.matrix_exp(log), found[:, dims * dims :] * size / 2
+        return _exponential(log), found[:, dims * dims :] * size / 2
 
     def displacement(self, pair: Tensor) -> Displacement:
         """Pairs (B, 2, H, W[, D]) to their displacement, whose one part is the map."""
@@ -95,6 +95,14 @@ class AffineNetwork(DefinedNetwork):
     def forward(self, pair: Tensor) -> Tensor:
         matrix, translation = self.maps(pair)
         return affine_field(matrix, translation, list(pair.shape[2:]))
+
+
+def _exponential(log: Tensor) -> Tensor:
+    """In float32 under autocast too; only TorchScript cannot leave it."""
+    if torch.jit.is_scripting():
+        return torch.matrix_exp(log)
+    with torch.autocast(log.device.type, enabled=False):
+        return torch.matrix_exp(log)
 
 
 def affine_field(matrix: Tensor, translation: Tensor, size: list[int], displaced: Tensor | None = None) -> Tensor:
@@ -109,6 +117,7 @@ def affine_field(matrix: Tensor, translation: Tensor, size: list[int], displaced
     if displaced is not None:
         places = places + displaced
     change = matrix - torch.eye(dims, device=matrix.device)
-    moved = torch.matmul(change, places.flatten(2)) + translation.unsqueeze(2)
+    # not matmul, which under autocast would compute in bfloat16
+    moved = (change.unsqueeze(3) * places.flatten(2).unsqueeze(1)).sum(2) + translation.unsqueeze(2)
     field = moved.reshape([moved.shape[0], dims] + size)  # noqa: RUF005 (TorchScript)
     return field if displaced is None else displaced + field

@@ -25,6 +25,7 @@ class WithSegmentation(nn.Module):
 
     def __init__(self, network: PyramidDIRNet) -> None:
         super().__init__()
+        _refuse_symmetric(network)
         self.network = network
         self.spatial_dims = network.spatial_dims
         self.head = nn.Conv2d(network.regressor.output.in_channels, CONTOURS, 1)
@@ -56,6 +57,7 @@ class WithStructures(nn.Module):
         stages = list(getattr(network, "stages", []))
         if len(stages) != 1 or not isinstance(stages[0], PyramidDIRNet):
             raise InputError("a head for structures takes a Cascade whose one stage is a PyramidDIRNet")
+        _refuse_symmetric(stages[0])
         self.network = network
         self.spatial_dims = network.spatial_dims
         output = stages[0].regressor.output
@@ -79,3 +81,8 @@ class WithStructures(nn.Module):
             if isinstance(part, AffinePart):
                 seen = part.at(places)
         return Displacement(found.ddf, found.parts, {"segmentation": self.head(features), "seen": seen})
+
+
+def _refuse_symmetric(network: PyramidDIRNet) -> None:
+    if network.symmetric:
+        raise InputError("a symmetric network has features of the pair and of the exchanged pair, and takes no head")

@@ -133,7 +133,7 @@ class PyramidDIRNet(DefinedNetwork):
             cross-correlation", Medical Image Analysis 2008); with one stage. It takes twice the time.
 
     Input: pair (B, 2, H, W[, D]), channel 0 moving, channel 1 fixed, each scaled to [0, 1]; any size: it is padded with
-    zeros at the end of each axis to a multiple of 16, in 3-D of 8, and the field is cropped back.
+    zeros at the end of each axis to a multiple of 16, in 3-D of 8 and 16 at least, and the field is cropped back.
     Output: DDF (B, dims, H, W[, D]) in pixels, components in array order, float32, pull-back:
     ``warped(x) = moving(x + ddf(x))``. Pixels count as square, whatever their spacing.
 
@@ -193,7 +193,7 @@ class PyramidDIRNet(DefinedNetwork):
             )
         padding: list[int] = []
         for axis in range(pair.dim() - 1, 1, -1):
-            padding += [0, -pair.shape[axis] % self.multiple]
+            padding += [0, max(-pair.shape[axis] % self.multiple, 16 - pair.shape[axis])]
         return F.pad(pair, padding)
 
     @torch.jit.export

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..fields.resampling import warp
 from .contour_loss import bending, overlap
 from .losses import FoldingLoss
@@ -86,7 +87,7 @@ class VolumeLoss(nn.Module):
         }
         if "soft_masks" in prediction:
             terms["structures"] = _missed(prediction["soft_masks"], target)
-        if "segmentation" in prediction:
+        if "segmentation" in prediction and self.weights["segmentation"] and target["fixed_masks"].shape[1]:
             terms["segmentation"] = _segmentation(prediction, target)
         weighted = {name: self.weights[name] * term for name, term in terms.items()}
         self.terms = {f"train_{name}": term.detach() for name, term in weighted.items()}
@@ -101,16 +102,23 @@ def _missed(warped: Tensor, target: Mapping[str, Tensor]) -> Tensor:
 
 
 def _segmentation(prediction: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
-    """Cross-entropy and 1 − Dice at the features' resolution, mean over both volumes."""
+    """Cross-entropy and 1 − Dice at the features' resolution, mean over the volumes whose structures are all known, and
+    over the structures that are."""
     moving = warp(target["moving_masks"].float(), prediction["seen"].detach())
     terms = []
     logits = prediction["segmentation"].float().chunk(2, 1)
     for found, masks in zip(logits, (moving, target["fixed_masks"].float()), strict=True):
-        masks = F.adaptive_avg_pool3d(masks, (found.shape[2], found.shape[3], found.shape[4]))
+        known = masks.flatten(2).any(2).float()
+        cells = [n // k for n, k in zip(masks.shape[2:], found.shape[2:], strict=True)]
+        if [cell * k for cell, k in zip(cells, found.shape[2:], strict=True)] != list(masks.shape[2:]):
+            raise InputError(f"crop_size: expected multiples of 8 voxels, found {list(masks.shape[2:])}")
+        masks = F.avg_pool3d(masks, cells)
         wanted = torch.cat([(1 - masks.sum(1, keepdim=True)).clamp_min(0), masks], 1)
         likely = found.log_softmax(1)
-        terms.append(-(wanted * likely).sum(1).mean())
-        terms.append(1 - _soft_dice(likely[:, 1:].exp(), masks).mean())
+        whole = known.prod(1)
+        entropy = -(wanted * likely).sum(1).flatten(1).mean(1)
+        terms.append((entropy * whole).sum() / whole.sum().clamp_min(1))
+        terms.append(((1 - _soft_dice(likely[:, 1:].exp(), masks)) * known).sum() / known.sum().clamp_min(1))
     return torch.stack(terms).sum() / 2
 
 

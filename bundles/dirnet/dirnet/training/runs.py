@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,7 +107,9 @@ def best_scores(events: Path) -> dict[str, float]:
         return {}
     found = EventAccumulator(str(events), {"scalars": 0, "images": 1, "tensors": 1}).Reload()
     names = [name for name in found.Tags()["scalars"] if name.startswith("val_")]
-    scores = {name: {event.step: event.value for event in found.Scalars(name)} for name in names}
+    scores = {
+        name: {event.step: event.value for event in found.Scalars(name) if math.isfinite(event.value)} for name in names
+    }
     if not scores.get(LOSS):
         return {}
     best = min(scores[LOSS], key=lambda step: scores[LOSS][step])

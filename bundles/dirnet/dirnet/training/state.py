@@ -42,6 +42,7 @@ class TrainingState:
         interval: iterations between two writings of ``last.pt``.
         about: what the training is started with, by name.
         resume: whether to start from ``last.pt``.
+        head: trained beside the network, and kept in ``last.pt`` alone.
     """
 
     def __init__(
@@ -56,9 +57,12 @@ class TrainingState:
         metric: str = "val_loss",
         about: Mapping[str, Any] | None = None,
         resume: bool = False,
+        head: nn.Module | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.objects = {"network": network, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        if head is not None:
+            self.objects["head"] = head
         self.sampler = sampler
         self.validator = validator
         self.interval = interval

@@ -22,7 +22,7 @@ from ..nets.losses import ncc
 from .scores import MEASURES, Output, ScoreTable, before_and_after, cell, means
 from .structures import STATES, scores_of_structure, show_structures, summarise_structures
 
-__all__ = ["VolumeTable", "mean_dice"]
+__all__ = ["VolumeTable", "mean_dice", "shortfall"]
 
 SCORES = tuple(measure for measure in MEASURES if measure != "ncc")  # of structures
 
@@ -41,6 +41,13 @@ def mean_dice(output: Output) -> Tensor:
     scores = scores.nan_to_num().view(fixed.shape[:2])
     there = (moving > 0).flatten(2).any(2) & (fixed > 0).flatten(2).any(2)
     return scores.where(there, torch.nan).nanmean(1)
+
+
+def shortfall(output: Output) -> Tensor:
+    """What a registration's mean Dice, or without structures its NCC, falls short of 1, (B,): lower is better."""
+    scores = mean_dice(output)
+    likeness = ncc(output["pred"]["warped"], output["label"]["fixed"])
+    return 1 - scores.where(~scores.isnan(), likeness.to(scores))
 
 
 class VolumeTable(ScoreTable):
