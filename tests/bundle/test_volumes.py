@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from monai.bundle import ckpt_export, verify_net_in_out
 from monai.bundle import run as run_bundle
 from typer.testing import CliRunner
 
 from app.command_line import app
+from dirnet.nets.weights import load_network
 
 SMALL = {"class": "dirnet.nets.pyramid.PyramidDIRNet", "channels": [4, 6, 8, 8], "boundary": "replicate", "spacing": 2}
 
@@ -65,3 +67,18 @@ def test_weights_of_slices_do_not_take_a_place_for_volumes(training):
         app, ["register", str(image), str(image), "--align", "centers", "--weights", "contours"]
     )
     assert result.exit_code != 0
+
+
+def test_the_shipped_weights_are_what_their_metadata_says(bundle, tmp_path):
+    files = {
+        "config_file": [str(bundle / "configs" / f"{name}.json") for name in ("inference", "inference_volumes")],
+        "meta_file": str(bundle / "configs" / "metadata_volumes.json"),
+    }
+    checkpoint = str(bundle / "models" / "hippocampus.pt")
+    verify_net_in_out("network_def", **files)
+    ckpt_export(
+        "network_def", filepath=str(tmp_path / "model.ts"), bundle_root=str(bundle), ckpt_file=checkpoint, **files
+    )
+    exported, network = torch.jit.load(tmp_path / "model.ts"), load_network(checkpoint)
+    pair = torch.rand(1, 2, 35, 50, 36)
+    torch.testing.assert_close(exported(pair), network(pair), atol=1e-4, rtol=0)

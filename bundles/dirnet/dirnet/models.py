@@ -10,6 +10,7 @@ MODELS = Path(__file__).parents[1] / "models"
 SHIPPED = {  # by what they were trained on
     "unsupervised": MODELS / "model.pt",
     "contours": MODELS / "contours.pt",
+    "hippocampus": MODELS / "hippocampus.pt",
 }
 OF_SLICES = ("unsupervised", "contours")
 SHIPPED_WEIGHTS = SHIPPED["contours"]  # for slices the more accurate
