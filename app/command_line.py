@@ -271,7 +271,7 @@ def propagate(
     keep_freed_memory()
     if drawn is None:
         drawn = _draw(stack, frames[0] if frames else None, output_dir, name, force)
-    registrar = Registrar.load(weights, refinement=refine)
+    registrar = Registrar.load(weights, refinement=refine, spatial_dims=2)
     notes = (
         ["the first contour was drawn by a network: look at it, and mend it where it is wrong"] if draw_first else []
     )
@@ -421,7 +421,7 @@ def view(
     from dirnet.registrar import Registrar
 
     said = str(weights or SHIPPED_WEIGHTS.stem)
-    serve(folder, Registrar.load(weights), output_dir, port, browser=not no_browser, weights=said)
+    serve(folder, Registrar.load(weights, spatial_dims=2), output_dir, port, browser=not no_browser, weights=said)
 
 
 @app.command()

@@ -99,7 +99,7 @@ def run(
         OSError: when the results cannot be written.
         ChildProcessError: when no worker starts.
     """
-    Registrar.load(weights, "cpu")  # raises here, not in each worker
+    Registrar.load(weights, "cpu", spatial_dims=2)  # raises here, not in each worker
     content = weights_file(weights).read_bytes()
     output_dir = output_dir.resolve()
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -150,6 +150,12 @@ def test_what_is_written_reads_back(registrar, tmp_path):
         found.save(tmp_path, "b", ["dicom"])
 
 
+def test_weights_of_volumes_are_refused_at_once_where_slices_are_wanted():
+    with pytest.raises(InputError, match=r"register volumes \(3-D\), not slices"):
+        Registrar.load("hippocampus", "cpu", spatial_dims=2)
+    assert Registrar.load("hippocampus", "cpu", spatial_dims=3).spatial_dims == 3
+
+
 def test_slices_and_volumes_each_have_their_weights(registrar):
     with pytest.raises(InputError, match=r"register volumes \(3-D\), not slices"):
         registrar.register(np.zeros((32, 32)), np.zeros((32, 32)))

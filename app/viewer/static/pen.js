@@ -99,7 +99,8 @@ export class Pen {
       slice: slices ? this.page.counting.onwards(slice, slices) : slice,
       frame: (frame + frames + cine.frames) % cine.frames,
     };
-    const { points, rings, by } = this.drawn ?? { rings: this.page.rings(structure) };
+    const suggested = this.#work.suggestion(structure, slice, frame) && { by: "network, mended" };
+    const { points, rings, by } = this.drawn ?? { rings: this.page.rings(structure), ...suggested };
     const drawing = { ...(points ? { points } : { rings }), ...(by && { by }) };
     const content = withContours(this.#content, [{ structure, ...to, drawing }]);
     const there = slices ? `slice ${this.page.counting.slice(to.slice)}` : `frame ${this.page.counting.frame(to.frame)}`;

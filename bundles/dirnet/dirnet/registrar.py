@@ -87,7 +87,11 @@ class Registrar:
 
     @classmethod
     def load(
-        cls, path: str | Path | None = None, device: torch.device | str | None = None, refinement: int = 0
+        cls,
+        path: str | Path | None = None,
+        device: torch.device | str | None = None,
+        refinement: int = 0,
+        spatial_dims: int | None = None,
     ) -> Registrar:
         """
         Args:
@@ -95,12 +99,16 @@ class Registrar:
                 checkpoint; or the folder of a training or of a bundle. By default "contours", of the two for slices the
                 more accurate.
             device, refinement: see the class.
+            spatial_dims: 2 for weights of slices, 3 of volumes, where only these will do.
 
         Raises:
             FileNotFoundError: when there is no such file, or no weights in the folder.
-            InputError: when the file holds no weights of a network that registers.
+            InputError: when the file holds no weights of a network that registers, or of the other dimensions.
         """
-        return cls(load_network(weights_file(path)), device, refinement)
+        registrar = cls(load_network(weights_file(path)), device, refinement)
+        if spatial_dims is not None:
+            registrar._check_dims(spatial_dims)
+        return registrar
 
     @torch.no_grad()
     def displacement(self, pairs: Tensor, refinement: int | None = None) -> Displacement:

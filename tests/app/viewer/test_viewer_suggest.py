@@ -54,6 +54,13 @@ def test_a_network_suggests_and_the_reader_decides(viewer, cines, dice):
     reader.press("Control+z")
     assert page.locator("#suggested").is_visible()
 
+    reader.press("v")  # a copy of what is only suggested is not the reader's own line either
+    page.wait_for_timeout(900)
+    work = json.loads(next(viewer.folder.rglob("CINESAX_300_session.json")).read_text())
+    assert [one["by"] for one in work["contours"] if one["frame"] == cines.ed + 1] == ["network, mended"]
+    reader.press("Control+z")
+    reader.go_to(cines.ed)
+
     drag_right_side(reader, offered["epicardium"][1], 4)
     page.locator("#warnings li:has-text('slice 1: contours were drawn by a network and mended')").wait_for()
     reader.press("Shift+Y")
