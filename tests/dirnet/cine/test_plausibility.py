@@ -28,7 +28,7 @@ def followed(areas=AREAS, slices=None, even=True, **changes):
         },
         function=ventricular_function(curves.sum(0)),
         circumferential=np.array([0, -22.0, np.nan]),
-        cine=SimpleNamespace(positions=8.0 * np.arange(len(areas)), even=even),
+        cine=SimpleNamespace(positions=8.0 * np.arange(len(areas)), even=even, one_plane=False),
     )
     for name, value in changes.items():
         setattr(made, name, value)
@@ -78,7 +78,7 @@ def test_slices_that_are_not_the_ventricle():
         )
     for areas in ((100.0, 300.0, 700.0, 1000.0), (1000.0, 700.0, 300.0, 100.0)):
         assert said(areas) == "the base is probably not reached: the larger end slice has 143 % of its neighbour's area"
-    apart = SimpleNamespace(positions=np.array([0.0, 8, 24, 32, 40]), even=False)
+    apart = SimpleNamespace(positions=np.array([0.0, 8, 24, 32, 40]), even=False, one_plane=False)
     assert said(cine=apart) == "slices lie 8.0 to 16.0 mm apart; the volumes bridge what is between"
     assert warnings_of(followed((500.0,))) == []  # a cine of one slice is not said to be a ventricle
 
