@@ -20,11 +20,49 @@ from .files.images import Image2D, as_image, pixels
 from .files.itk import displacement_transform
 from .files.regrid import resample
 
-__all__ = ["Registration", "as_mask", "warp_mask"]
+__all__ = ["Registration", "RegistrationResult", "as_mask", "warp_mask"]
+
+
+class RegistrationResult:
+    """What every result of a registration can do, of slices, stacks or volumes.
+
+    Attributes:
+        moving, fixed: the images.
+        warped: the moving image on the grid of the fixed one, an array.
+        ddf: the displacement field, in pixels.
+    """
+
+    moving: sitk.Image
+    fixed: sitk.Image
+    warped: np.ndarray
+    ddf: np.ndarray
+
+    @property
+    def warped_image(self) -> sitk.Image:
+        """:attr:`warped` in the geometry of the fixed image."""
+        return self.on_fixed(self.warped)
+
+    def on_fixed(self, array: np.ndarray) -> sitk.Image:
+        """An array on the fixed image's grid, such as a warped mask, as an image in its geometry."""
+        image = sitk.GetImageFromArray(array.reshape(self.fixed.GetSize()[::-1]))
+        image.CopyInformation(self.fixed)
+        return image
+
+    def save(
+        self,
+        folder: str | Path,
+        name: str = "registration",
+        formats: Sequence[str] = ("nifti", "picture"),
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write it to files; see :func:`dirnet.files.exports.save_registration` for the formats and errors."""
+        from .files.exports import save_registration  # here: it imports this module, and what every format needs
+
+        return save_registration(self, folder, name, formats, overwrite)
 
 
 @dataclass(frozen=True, eq=False)
-class Registration:
+class Registration(RegistrationResult):
     """How one slice lies on another.
 
     Attributes:
@@ -67,29 +105,6 @@ class Registration:
         image = sitk.GetImageFromArray(drawn[None].astype(np.float32))
         image.CopyInformation(drawn_on)
         return pixels(resample(image, self.fixed, displacement_transform(self.ddf, self.fixed))) > 0.5
-
-    @property
-    def warped_image(self) -> sitk.Image:
-        """:attr:`warped` in the geometry of the fixed image."""
-        return self.on_fixed(self.warped)
-
-    def on_fixed(self, array: np.ndarray) -> sitk.Image:
-        """An array (H, W) on the fixed image's grid, such as a warped mask, as an image in its geometry."""
-        image = sitk.GetImageFromArray(array.reshape(self.fixed.GetSize()[::-1]))
-        image.CopyInformation(self.fixed)
-        return image
-
-    def save(
-        self,
-        folder: str | Path,
-        name: str = "registration",
-        formats: Sequence[str] = ("nifti", "picture"),
-        overwrite: bool = False,
-    ) -> list[Path]:
-        """Write it to files; see :func:`dirnet.files.exports.save_registration` for the formats and errors."""
-        from .files.exports import save_registration  # here: it imports this module, and what every format needs
-
-        return save_registration(self, folder, name, formats, overwrite)
 
 
 def as_mask(mask: Image2D, shape: Sequence[int], image: sitk.Image | None = None) -> np.ndarray:

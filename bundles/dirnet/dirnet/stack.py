@@ -17,6 +17,7 @@ from .errors import InputError
 from .fields.resampling import warp
 from .files.images import as_array
 from .files.regrid import SAME_SPACING
+from .registration import RegistrationResult
 
 __all__ = ["StackImage", "StackRegistration", "as_stack", "matched"]
 
@@ -25,7 +26,7 @@ TILTED = 2.0  # degrees between the slices of two stacks, at most
 
 
 @dataclass(frozen=True, eq=False)
-class StackRegistration:
+class StackRegistration(RegistrationResult):
     """How the slices of one stack lie on those of another.
 
     Attributes:
@@ -61,26 +62,6 @@ class StackRegistration:
         pixels = torch.from_numpy(drawn.astype(np.float32))[:, None]
         fields = torch.from_numpy(np.ascontiguousarray(self.ddf[1:].swapaxes(0, 1)))
         return (warp(pixels, fields) > 0.5)[:, 0].numpy()
-
-    @property
-    def warped_image(self) -> sitk.Image:
-        """:attr:`warped` in the geometry of the fixed stack."""
-        image = sitk.GetImageFromArray(self.warped)
-        image.CopyInformation(self.fixed)
-        return image
-
-    def save(
-        self,
-        folder: str | Path,
-        name: str = "registration",
-        formats: Sequence[str] = ("nifti", "picture"),
-        overwrite: bool = False,
-    ) -> list[Path]:
-        """Write it to files, one of each format for the whole stack; see
-        :func:`dirnet.files.exports.save_registration`."""
-        from .files.exports import save_registration  # here: it imports this module, and what every format needs
-
-        return save_registration(self, folder, name, formats, overwrite)
 
 
 def as_stack(image: StackImage, name: str) -> tuple[sitk.Image, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from .fields.displacement import Displacement
 from .files.images import as_array
 from .files.itk import ddf_from_image, displacement_image, displacement_transform, parts_transform
 from .files.regrid import LEAST_COVERED, covered_share, resample
+from .registration import RegistrationResult
 
 __all__ = ["Volume", "VolumeRegistration", "as_volume"]
 
@@ -27,7 +27,7 @@ Volume = np.ndarray | Tensor | sitk.Image | str | Path
 
 
 @dataclass(frozen=True, eq=False)
-class VolumeRegistration:
+class VolumeRegistration(RegistrationResult):
     """How one volume lies on another.
 
     Attributes:
@@ -75,25 +75,6 @@ class VolumeRegistration:
             warped[number] = sitk.GetArrayFromImage(resample(mask, self.fixed, self.transform))
         warped[0] = 1 - warped[1:].sum(0)  # the background, so that structures that touch leave no gap
         return np.array([0, *values], np.uint16)[warped.argmax(0)]
-
-    @property
-    def warped_image(self) -> sitk.Image:
-        """:attr:`warped` in the geometry of the fixed volume."""
-        image = sitk.GetImageFromArray(self.warped)
-        image.CopyInformation(self.fixed)
-        return image
-
-    def save(
-        self,
-        folder: str | Path,
-        name: str = "registration",
-        formats: Sequence[str] = ("nifti", "picture"),
-        overwrite: bool = False,
-    ) -> list[Path]:
-        """Write it to files; see :func:`dirnet.files.exports.save_registration` for the formats and errors."""
-        from .files.exports import save_registration  # here: it imports this module, and what every format needs
-
-        return save_registration(self, folder, name, formats, overwrite)
 
 
 def as_volume(image: Volume, name: str) -> tuple[sitk.Image, bool]:

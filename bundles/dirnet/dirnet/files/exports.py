@@ -15,7 +15,7 @@ from transforms.dicom import is_dicom
 
 from ..errors import InputError
 from ..fields.resampling import warp
-from ..registration import Registration
+from ..registration import Registration, RegistrationResult
 from ..stack import StackRegistration
 from ..volume import VolumeRegistration
 from .aside import buffered, write_set_aside
@@ -34,12 +34,11 @@ from .pictures import picture, planes_of, save_picture
 
 __all__ = ["save_registration"]
 
-AnyRegistration = Registration | StackRegistration | VolumeRegistration
 MOST_SHOWN = 8  # slices of a stack in a picture
 
 
 def save_registration(
-    registration: AnyRegistration,
+    registration: RegistrationResult,
     folder: str | Path,
     name: str,
     formats: Sequence[str],
@@ -89,14 +88,14 @@ def _check_dicom(registration: Registration) -> None:
             )
 
 
-def _nifti(registration: AnyRegistration, warped: Path, field: Path) -> None:
+def _nifti(registration: RegistrationResult, warped: Path, field: Path) -> None:
     # the field first: it is the one that an image's geometry can rule out
     moving = None if isinstance(registration, VolumeRegistration) else registration.moving
     write_displacement(field, registration.ddf, registration.fixed, moving)
     write_image(warped, registration.warped_image)
 
 
-def _itk(registration: AnyRegistration, path: Path) -> None:
+def _itk(registration: RegistrationResult, path: Path) -> None:
     images = registration.fixed, registration.moving
     if isinstance(registration, VolumeRegistration):
         transform = registration.transform
@@ -107,7 +106,7 @@ def _itk(registration: AnyRegistration, path: Path) -> None:
     write_transform(path, transform)
 
 
-def _numpy(registration: AnyRegistration, path: Path) -> None:
+def _numpy(registration: RegistrationResult, path: Path) -> None:
     with buffered(path) as stream:
         np.save(stream, registration.ddf)
 
@@ -123,7 +122,7 @@ def _dicom(registration: Registration, warped: Path, field: Path) -> None:
         write(*arguments)  # the same line for both: Python shows a warning once a line
 
 
-def _picture(registration: AnyRegistration, path: Path) -> None:
+def _picture(registration: RegistrationResult, path: Path) -> None:
     if isinstance(registration, VolumeRegistration):
         rows = _planes(registration)
     elif isinstance(registration, StackRegistration):
