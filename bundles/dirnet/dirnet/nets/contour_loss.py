@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..fields.resampling import warp
-from .losses import FoldingLoss
+from .losses import FoldingLoss, WeightedTerms
 from .similarities import MultiScaleSimilarity
 
 __all__ = ["ContourLoss", "bending", "overlap"]
@@ -18,7 +18,7 @@ __all__ = ["ContourLoss", "bending", "overlap"]
 FAR = 12.0  # pixels, beyond which a border is no further away
 
 
-class ContourLoss(nn.Module):
+class ContourLoss(WeightedTerms):
     """Likeness of the images, smoothness of the field, and how far warped contours are from the drawn ones.
 
     Terms, each times its weight; those of contours are means over the pairs in which the contours are known:
@@ -39,9 +39,6 @@ class ContourLoss(nn.Module):
         similarity, bending, folding, lumen, border, area, wall, segmentation: the weights.
         exaggeration: share of the drawn change of area by which the warped lumen is to change more than drawn. Fields
             are too timid on hearts that a network has not seen; chosen on the validation split.
-
-    Attributes:
-        terms: the weighted terms of the last call, for the log.
     """
 
     def __init__(
@@ -56,24 +53,21 @@ class ContourLoss(nn.Module):
         segmentation: float = 0.3,
         exaggeration: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.weights = {
-            "similarity": similarity,
-            "bending": bending,
-            "folding": folding,
-            "lumen": lumen,
-            "border": border,
-            "area": area,
-            "wall": wall,
-            "segmentation": segmentation,
-        }
+        super().__init__(
+            {
+                "similarity": similarity,
+                "bending": bending,
+                "folding": folding,
+                "lumen": lumen,
+                "border": border,
+                "area": area,
+                "wall": wall,
+                "segmentation": segmentation,
+            }
+        )
         self.exaggeration = exaggeration
         self.similarity = MultiScaleSimilarity()
         self.folding = FoldingLoss(0.1)
-        self.terms: dict[str, Tensor] = {}
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={weight}" for name, weight in self.weights.items())
 
     def forward(self, prediction: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
         """
@@ -98,9 +92,7 @@ class ContourLoss(nn.Module):
         }
         if "segmentation" in prediction:
             terms["segmentation"] = segmentation_loss(prediction["segmentation"], target)
-        weighted = {name: self.weights[name] * term for name, term in terms.items()}
-        self.terms = {f"train_{name}": term.detach() for name, term in weighted.items()}
-        return torch.stack(list(weighted.values())).sum()
+        return self.weighted_sum(terms)
 
     def _area(self, lumen: Tensor, target: Mapping[str, Tensor]) -> Tensor:
         found, fixed, moving = (

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from ..fields.jacobian import jacobian_determinant
 from .similarities import NCCLoss, ncc
 
-__all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "ncc"]  # NCCLoss: configs of earlier runs name it here
+# NCCLoss: configs of earlier runs name it here
+__all__ = ["FoldingLoss", "NCCLoss", "RegistrationLoss", "WeightedTerms", "ncc"]
 
 
 class FoldingLoss(nn.Module):
@@ -34,6 +37,31 @@ class FoldingLoss(nn.Module):
         Pixels count as square.
         """
         return torch.relu(self.margin - jacobian_determinant(ddf)).mean()
+
+
+class WeightedTerms(nn.Module):
+    """A loss of several terms, each times its weight.
+
+    Args:
+        weights: by the terms' names.
+
+    Attributes:
+        terms: the weighted terms of the last call, for the log.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.weights = dict(weights)
+        self.terms: dict[str, Tensor] = {}
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={weight}" for name, weight in self.weights.items())
+
+    def weighted_sum(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The loss of the terms that there are."""
+        weighted = {name: self.weights[name] * term for name, term in terms.items()}
+        self.terms = {f"train_{name}": term.detach() for name, term in weighted.items()}
+        return torch.stack(list(weighted.values())).sum()
 
 
 class RegistrationLoss(nn.Module):

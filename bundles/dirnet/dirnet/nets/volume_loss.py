@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..fields.resampling import warp
 from .contour_loss import bending, overlap
-from .losses import FoldingLoss
+from .losses import FoldingLoss, WeightedTerms
 from .similarities import NCCLoss
 
 __all__ = ["VolumeLoss"]
 
 
-class VolumeLoss(nn.Module):
+class VolumeLoss(WeightedTerms):
     """Likeness of the images, overlap of the structures, smoothness of the field. Structures are in the loss alone:
     registering needs none.
 
@@ -40,9 +40,6 @@ class VolumeLoss(nn.Module):
         similarity, structures, segmentation, bending, folding: the weights. With ``structures`` and ``segmentation`` at
             0 the training is unsupervised.
         step: in voxels.
-
-    Attributes:
-        terms: the weighted terms of the last call, for the log.
     """
 
     def __init__(
@@ -55,21 +52,18 @@ class VolumeLoss(nn.Module):
         folding: float = 10.0,
         step: int = 2,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            {
+                "similarity": similarity,
+                "structures": structures,
+                "segmentation": segmentation,
+                "bending": bending,
+                "folding": folding,
+            }
+        )
         self.image_loss = NCCLoss() if image_loss is None else image_loss
-        self.weights = {
-            "similarity": similarity,
-            "structures": structures,
-            "segmentation": segmentation,
-            "bending": bending,
-            "folding": folding,
-        }
         self.step = step
         self.folding = FoldingLoss(0.1)
-        self.terms: dict[str, Tensor] = {}
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={weight}" for name, weight in self.weights.items())
 
     def forward(self, prediction: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
         """
@@ -89,9 +83,7 @@ class VolumeLoss(nn.Module):
             terms["structures"] = _missed(prediction["soft_masks"], target)
         if "segmentation" in prediction and self.weights["segmentation"] and target["fixed_masks"].shape[1]:
             terms["segmentation"] = _segmentation(prediction, target)
-        weighted = {name: self.weights[name] * term for name, term in terms.items()}
-        self.terms = {f"train_{name}": term.detach() for name, term in weighted.items()}
-        return torch.stack(list(weighted.values())).sum()
+        return self.weighted_sum(terms)
 
 
 def _missed(warped: Tensor, target: Mapping[str, Tensor]) -> Tensor:
