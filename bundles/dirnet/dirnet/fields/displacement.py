@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .affine import affine_displacement
 from .composition import compose, invert
 
 __all__ = ["BOUNDARIES", "AffinePart", "BSplinePart", "Displacement", "Part"]
@@ -50,12 +51,8 @@ class AffinePart:
 
     def at(self, places: Tensor) -> Tensor:
         """The displacement (B, dims, ...) in pixels at places (B, dims, ...), anywhere in the plane or in space."""
-        axes = [1] * (places.dim() - 2)
-        from_centre = places - torch.tensor(self.centre).to(places).view(-1, *axes)
-        change = self.matrix - torch.eye(len(self.centre)).to(self.matrix)
-        # not matmul, which under autocast would compute in bfloat16
-        moved = (change.to(places).view(*change.shape, *axes) * from_centre.unsqueeze(1)).sum(2)
-        return moved + self.translation.to(places).view(*self.translation.shape, *axes)
+        centre = torch.tensor(self.centre).to(places).view(-1, *[1] * (places.dim() - 2))
+        return affine_displacement(self.matrix.to(places), self.translation.to(places), places - centre)
 
 
 Part = BSplinePart | AffinePart

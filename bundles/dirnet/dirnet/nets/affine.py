@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..fields.affine import affine_displacement
 from ..fields.displacement import AffinePart, Displacement
 from .blocks import average_pooling, cells, check_dims, layers
 from .definition import DefinedNetwork
@@ -111,13 +112,9 @@ def affine_field(matrix: Tensor, translation: Tensor, size: list[int], displaced
     Args:
         displaced: a field (B, dims, *size) that warps after the map; then the DDF is of both.
     """
-    dims = len(size)
     axes = [torch.arange(n, device=matrix.device, dtype=torch.float32) - (n - 1) / 2.0 for n in size]
     places = torch.stack(torch.meshgrid(axes, indexing="ij")).unsqueeze(0)
     if displaced is not None:
         places = places + displaced
-    change = matrix - torch.eye(dims, device=matrix.device)
-    # not matmul, which under autocast would compute in bfloat16
-    moved = (change.unsqueeze(3) * places.flatten(2).unsqueeze(1)).sum(2) + translation.unsqueeze(2)
-    field = moved.reshape([moved.shape[0], dims] + size)  # noqa: RUF005 (TorchScript)
+    field = affine_displacement(matrix, translation, places)
     return field if displaced is None else displaced + field
