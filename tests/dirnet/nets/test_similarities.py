@@ -20,6 +20,7 @@ from dirnet.nets.similarities import (
     NGFLoss,
     ncc,
 )
+from tests.pairs import noise, some_pairs
 
 SIZES = [(20, 30), (12, 11, 13)]
 ALL = [NCCLoss(), LocalNCCLoss(5), MultiScaleSimilarity(), MutualInformationLoss(12), MINDLoss(), NGFLoss()]
@@ -28,18 +29,6 @@ ALL_BUT_NCC = [LocalNCCLoss(5), MutualInformationLoss(12), MINDLoss(), NGFLoss()
 
 def name_of(value):
     return type(value).__name__
-
-
-def noise(*shape, seed=0):
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def some_pairs(*size):
-    """Three pairs of one, high and no likeness, of very unequal contrast."""
-    target = noise(3, 1, *size)
-    likeness = torch.tensor([1.0, 0.7, 0.0]).reshape(3, *[1] * (len(size) + 1))
-    image = likeness * target + (1 - likeness) * noise(3, 1, *size, seed=1)
-    return image * torch.tensor([0.1, 1.0, 30.0]).reshape(likeness.shape), target
 
 
 def smooth_pair(*size):
