@@ -42,7 +42,8 @@ function question(text, yes) {
   });
 }
 
-/** The cines by what tells them apart: what all their folders share is left out; those of one study together. */
+/** The cines by what tells them apart: what all their folders share is left out; those of one study together.
+    @returns what chooses each. */
 export function listCines(cines, choose) {
   const parts = cines.map(({ name }) => name.split("/"));
   let shared = 0;
@@ -50,9 +51,11 @@ export function listCines(cines, choose) {
   const studies = Map.groupBy(cines.map((cine, k) => ({ ...cine, path: parts[k].slice(shared) })), ({ study }) => study);
   const groups = [...studies.values()].map(listStudy);
   element("cines").replaceChildren(...groups.map(({ item }) => item));
-  for (const { cine, button } of groups.flatMap(({ entries }) => entries)) {
-    button.addEventListener("click", () => choose(cine.id, cine.path.join(" / ")));
-  }
+  const chosen = groups.flatMap(({ entries }) => entries).map(({ cine, button }) => {
+    const choice = () => choose(cine.id, cine.path.join(" / "));
+    button.addEventListener("click", choice);
+    return choice;
+  });
   element("find").addEventListener("input", ({ target }) => {
     for (const { item, entries } of groups) {
       const hits = entries.filter(({ cine, entry }) => {
@@ -62,6 +65,7 @@ export function listCines(cines, choose) {
       item.hidden = !hits.length;
     }
   });
+  return chosen;
 }
 
 /** A cine alone, or several of one study below its folder's name. */

@@ -40,7 +40,7 @@ const keeper = new Keeper({ kept: (kept) => kept === work && showKept("kept"), f
 
 let work = null; // of the cine that is shown
 let counting = null; // of its slices and frames; all else here has the server's numbers
-let wanted = null; // id of the cine that was chosen last
+let opening = null; // {id} of the cine that was chosen last, until it is shown
 let loading = null; // file of the mask that was chosen last
 let motion = "off";
 let blinking = null, warpedShown = false; // the timer, and which of the two is on screen
@@ -83,14 +83,15 @@ function forget(...whats) {
 }
 
 async function open(id, name) {
+  if (opening?.id === id) return;
+  const asked = opening = { id };
   player.stop();
   say(`Reading ${name} …`, "busy");
   markChosen(id);
-  wanted = id;
   let next, restored;
   try {
     const described = await server.describe(id);
-    if (wanted !== id) return;
+    if (opening !== asked) return;
     if (described.choices) {
       listChoices(id, described.choices, (choice) => open(choice.id, `${name} / ${choice.name}`));
       markChosen(work?.cine.id);
@@ -99,12 +100,14 @@ async function open(id, name) {
     const cine = { id, name, ...described };
     next = works.get(id);
     if (next?.cine.stamp !== cine.stamp) [next, restored] = await begin(cine);
-    if (wanted !== id) return;
+    if (opening !== asked) return;
     player.stop();
   } catch (error) {
-    if (wanted !== id) return;
+    if (opening !== asked) return;
     markChosen(work?.cine.id);
     return say(error.message, "wrong");
+  } finally {
+    if (opening === asked) opening = null;
   }
   stopBlinking();
   motion = "off";
@@ -648,4 +651,7 @@ onKeys({
 }, { z: call("undo"), "shift+z": call("redo"), y: call("redo"), s: call("save"), "shift+s": call("download") });
 
 enable();
-server.listCines().then((cines) => listCines(cines, open), (error) => say(error.message, "wrong"));
+server.listCines().then((cines) => {
+  const [first, ...others] = listCines(cines, open);
+  if (first && !others.length && !work) first(); // there is nothing to choose
+}, (error) => say(error.message, "wrong"));

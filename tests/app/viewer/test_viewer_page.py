@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -308,3 +309,57 @@ def test_a_study_offers_its_cines_and_doubts_are_shown(page, cines, registrar, t
         page.locator("#status:has-text('Followed through 10 frames')").wait_for()
         assert "drawn on 2 of 2 slices: the volumes" in page.locator("#warnings").inner_text()
         assert reader.frame() == cines.ed
+
+
+def test_the_only_cine_opens_by_itself(page, cines, registrar, tmp_path):
+    """With the work that was done on it; of files that have changed since only if the reader says so."""
+    series = shutil.copytree(cines.series, tmp_path / "study" / "one")
+    access = Access()
+    lumen = cines.lumens[1, cines.ed] > 0
+
+    def loaded(status):
+        page.goto(f"{place}/?token={access.token}")
+        page.locator(f"#status:has-text('{status}')").wait_for()
+        return Reader(page, cines.lumens.shape[2:])
+
+    with served(make_app(tmp_path, registrar, tmp_path / "out", access)) as place:
+        reader = loaded("2 slices, 10 frames")
+        reader.go_to(cines.ed)
+        reader.press("d")
+        reader.draw(lumen)
+        reader.press("Enter")
+        page.locator("#kept[data-state=kept]").wait_for()
+        kept = (tmp_path / "out" / "study" / "one_session.json").read_bytes()
+        reader = loaded("restored")
+        assert reader.frame() == cines.ed
+        assert page.locator("#slices .has-contour").count() == 1
+        os.utime(next(series.iterdir()))
+        page.goto(f"{place}/?token={access.token}")
+        page.locator("#question[open]").wait_for()
+        assert "have changed since the work" in page.locator("#question-text").inner_text()
+        reader.press("Escape")
+        page.locator("#status:has-text('Draw the lumen')").wait_for()
+        assert (tmp_path / "out" / "study" / "one_session.json").read_bytes() == kept
+    assert page.messages == []
+
+
+def test_what_is_drawn_stays_when_a_cine_is_chosen_twice(reader, address):
+    page = reader.page
+    held = hold(page, re.compile("/api/cines/[^/]+$"))
+    for _ in range(2):
+        page.click("#cines li:nth-child(2) button")
+    let(page, held)
+    page.locator("#where:has-text('SCD0000201')").wait_for()
+    reader.press("d")
+    reader.click(40, 30)
+    if held:
+        let(page, held)
+    assert page.locator("#draw").get_attribute("aria-pressed") == "true"
+    assert page.locator("#undo").is_enabled()
+
+
+def test_several_cines_wait_to_be_chosen(page, address):
+    page.goto(address)
+    page.locator("#cines button").nth(2).wait_for()
+    page.wait_for_timeout(200)
+    assert page.locator("#status").inner_text() == "Choose a cine."
