@@ -251,18 +251,21 @@ def propagate(
         drawing_weights_file()
 
     from transforms.cine_files import read_cine_stack
-    from transforms.drawings import read_keyframes
+    from transforms.drawings import read_authors, read_keyframes
     from transforms.study_info import read_study_info
 
     stack = read_cine_stack(cine, series)
-    drawn = read_keyframes(masks, stack, frames or (), labels) if masks else None
+    drawn, authors = None, None
+    if masks:
+        drawn = read_keyframes(masks, stack, frames or (), labels)
+        authors = read_authors(masks, drawn)
     name = _cine_name(cine)
     chosen = [*followed_formats(asked, bool(stack.files)), *(["report"] if report else [])]
     results = [*followed_files(name, chosen).values(), *(first_files(name).values() if draw_first else ())]
     check_results(output_dir, results, force)
     study = read_study_info(stack).given(heart_rate, height_cm, weight_kg)
 
-    from dirnet.cine import follow, saving
+    from dirnet.cine import first_drawing, follow, saving
     from dirnet.cine.phases import Phases
     from dirnet.registrar import Registrar
     from dirnet.speed.memory import keep_freed_memory
@@ -271,11 +274,9 @@ def propagate(
     keep_freed_memory()
     if drawn is None:
         drawn = _draw(stack, frames[0] if frames else None, output_dir, name, force)
+        authors = first_drawing.authors_of_first(drawn)
     registrar = Registrar.load(weights, refinement=refine, spatial_dims=2)
-    notes = (
-        ["the first contour was drawn by a network: look at it, and mend it where it is wrong"] if draw_first else []
-    )
-    followed = follow.follow(registrar, stack, drawn, phases=phases, study=study, insertions=points, notes=notes)
+    followed = follow.follow(registrar, stack, drawn, phases=phases, study=study, insertions=points, authors=authors)
     said = str(weights or SHIPPED_WEIGHTS.stem) + (f", {refine} steps of refinement" if refine else "")
     written = saving.save(followed, output_dir, name, force, chosen, weights=said, patient_name=patient_name)
     numbers = followed.numbers

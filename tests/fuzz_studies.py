@@ -146,7 +146,8 @@ def _write_slicer(folder: Path) -> Path:
 def _write_saved(folder: Path) -> Path:
     masks = folder / "a_masks.nii.gz"
     write_masks(masks, _drawn(), _series())
-    about = describe(masks, LABELS, {"lumen": {0: [1], 1: [1]}, "epicardium": {0: [1], 1: [1]}, "rv": {0: [1]}})
+    frames = {"lumen": {0: [1], 1: [1]}, "epicardium": {0: [1], 1: [1]}, "rv": {0: [1]}}
+    about = describe(masks, LABELS, frames, {"lumen": {1: {1: "network, mended"}}})
     (folder / "a_masks.json").write_text(json.dumps(about))
     return folder
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from .authors import Authors
 from .cine import read_labels
 from .cine_files import CineStack
 from .errors import InputError
@@ -15,14 +16,22 @@ from .grids import on_slices
 from .itk_files import is_itk
 from .nifti_files import is_nifti
 from .paths import check_file
-from .saved_masks import read_saved
+from .saved_masks import is_described_by, read_saved, sidecar
 from .segmentation_files import is_segmentation, read_segmentation
 from .structure_set_files import is_structure_set, read_structure_set
 from .structures import Labels, drawing_file, from_labels, from_segments, merge_walls, parse_labels
 from .values import check_finite
 from .volumes import read_layers, read_volumes
 
-__all__ = ["NothingDrawnError", "read_drawing", "read_drawn", "read_keyframes", "read_masks", "read_structures"]
+__all__ = [
+    "NothingDrawnError",
+    "read_authors",
+    "read_drawing",
+    "read_drawn",
+    "read_keyframes",
+    "read_masks",
+    "read_structures",
+]
 
 
 class NothingDrawnError(InputError):
@@ -178,6 +187,34 @@ def read_keyframes(
                 raise InputError(f"{file}: {structure} is drawn on slice {slice_}, frame {time} in another file too")
             found[structure] = found[structure] | masks
     return merge_walls(found)
+
+
+def read_authors(files: Sequence[str | Path], drawn: Mapping[str, np.ndarray]) -> Authors:
+    """Who drew what :func:`read_keyframes` has read of files, where that was not the reader alone; see
+    :mod:`transforms.saved_masks`.
+
+    Args:
+        files: see there.
+        drawn: what it gave.
+
+    Raises:
+        InputError: when what stands beside a file cannot be understood.
+    """
+    found: dict[str, dict[int, dict[int, str]]] = {}
+    for file in files:
+        name, path = drawing_file(file)
+        saved = None
+        if is_nifti(path) and is_described_by(path, sidecar(path)):
+            saved = read_saved(path, next(iter(drawn.values())).shape[:2])
+        for structure, slices in saved.authors.items() if saved else ():
+            masks = drawn.get(name or structure)
+            if masks is None:
+                continue
+            for number, frames in slices.items():
+                there = {frame: author for frame, author in frames.items() if masks[number, frame].any()}
+                if there:
+                    found.setdefault(name or structure, {}).setdefault(number, {}).update(there)
+    return found
 
 
 def _read_keyframes(file: str, cine: CineStack, frames: Sequence[int], labels: Labels) -> dict[str, np.ndarray]:

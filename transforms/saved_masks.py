@@ -1,4 +1,4 @@
-"""What stands beside masks that this project saved: which value is which structure, and where it was drawn by hand.
+"""What stands beside masks that this project saved: which value is which structure, where it was drawn, and by whom.
 
 Masks in NIfTI say neither. ``<name>_masks.json`` beside ``<name>_masks.nii.gz`` does, so that saved work can be opened
 again: what was drawn as drawn, and what was followed from it followed anew.
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .authors import Authors, parse_authors
 from .errors import InputError
 from .structures import parse_labels
 
@@ -30,10 +31,12 @@ class SavedMasks:
     Attributes:
         labels: value by structure.
         drawn: frames that were drawn on by hand, by structure and slice; empty where the masks have changed since.
+        authors: of those that were not drawn by the reader alone.
     """
 
     labels: dict[str, int]
     drawn: dict[str, dict[int, list[int]]]
+    authors: Authors
 
     def only_drawn(self, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Masks (S, T, H, W) by structure, of the frames that were drawn on alone."""
@@ -51,15 +54,17 @@ def sidecar(masks: Path) -> Path:
     return masks.with_name(masks.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
-def describe(masks: Path, labels: Mapping[str, int], drawn: Mapping[str, Mapping[int, list[int]]]) -> dict[str, Any]:
+def describe(
+    masks: Path, labels: Mapping[str, int], drawn: Mapping[str, Mapping[int, list[int]]], authors: Authors
+) -> dict[str, Any]:
     """What to write beside masks that have just been written."""
-    return {"labels": dict(labels), "drawn": drawn, "sha256": _digest(masks)}
+    return {"labels": dict(labels), "drawn": drawn, "by": authors, "sha256": _digest(masks)}
 
 
 def is_described_by(masks: Path, path: Path) -> bool:
-    """Whether what stands in a file of :func:`describe` is of these masks, wherever they lie now."""
+    """Whether what stands in a file of :func:`describe`, if there is one, is of these masks, wherever they lie now."""
     try:
-        return bool(json.loads(path.read_text())["sha256"] == _digest(masks))
+        return path.is_file() and bool(json.loads(path.read_text())["sha256"] == _digest(masks))
     except (KeyError, TypeError, ValueError):
         return False
 
@@ -86,6 +91,7 @@ def read_saved(masks: Path, shape: tuple[int, int]) -> SavedMasks | None:
             }
             for structure, slices in found["drawn"].items()
         }
+        authors = parse_authors(found.get("by", {}), shape)
         same = found["sha256"] == _digest(masks)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
@@ -93,7 +99,7 @@ def read_saved(masks: Path, shape: tuple[int, int]) -> SavedMasks | None:
         ) from error
     if not same:
         logger.warning(f"{masks.name} has changed since it was saved: all frames in it count as drawn")
-    return SavedMasks(labels or {}, drawn if same else {})
+    return SavedMasks(labels or {}, drawn if same else {}, authors if same else {})
 
 
 def _index(value: Any, count: int) -> int:

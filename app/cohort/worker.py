@@ -17,15 +17,16 @@ import SimpleITK as sitk
 import torch
 
 from app.wording import reworded
-from dirnet.cine.follow import follow
+from dirnet.cine.follow import Followed, follow
 from dirnet.cine.saving import save
 from dirnet.errors import InputError, cause_of
 from dirnet.files.images import as_image
 from dirnet.registrar import Registrar
 from dirnet.registration import Registration
 from dirnet.speed.memory import keep_freed_memory
+from transforms.authors import Authors
 from transforms.cine_files import CineStack, read_cine_stack
-from transforms.drawings import read_keyframes
+from transforms.drawings import read_authors, read_keyframes
 
 from .records import INTERNAL, LOG, Row, new_folder, publish
 from .studies import Study
@@ -86,12 +87,16 @@ class Worker:
         return publish(aside, row)
 
     def _propagate(self, study: Study, aside: Path, row: Row) -> None:
-        def read() -> tuple[CineStack, dict[str, np.ndarray]]:
+        def read() -> tuple[CineStack, dict[str, np.ndarray], Authors]:
             stack = read_cine_stack(study.path("cine"), study.inputs.get("series"))
-            return stack, read_keyframes(study.masks, stack, study.frames, study.inputs.get("labels"))
+            masks = read_keyframes(study.masks, stack, study.frames, study.inputs.get("labels"))
+            return stack, masks, read_authors(study.masks, masks)
 
-        cine, drawn = _timed(row, "read", self.reading, read)
-        followed = _timed(row, "register", self.registering, lambda: follow(self.registrar, cine, drawn))
+        def register() -> Followed:
+            return follow(self.registrar, cine, drawn, authors=authors)
+
+        cine, drawn, authors = _timed(row, "read", self.reading, read)
+        followed = _timed(row, "register", self.registering, register)
         _timed(row, "write", self.writing, lambda: save(followed, aside, study.name))
         # of the frames that were registered: not those drawn on with themselves
         others = [result.origins != np.arange(len(result.origins)) for result in followed.slices.values()]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 
 from dirnet.cine.phases import Phases
 from dirnet.errors import InputError
+from transforms.authors import Authors
 from transforms.cine_files import CineStack
 from transforms.contours import enclosed, outline
 
@@ -22,7 +23,6 @@ PAPILLARY = {
     "included": "papillary muscles are counted in the lumen, as the reader says",
     "excluded": "papillary muscles are not counted in the lumen, as the reader says",
 }
-BY_NETWORK = {"network": "accepted", "network, mended": "mended"}
 
 
 class Contour(BaseModel):
@@ -32,7 +32,7 @@ class Contour(BaseModel):
         structure, slice, frame: which, from 0.
         rings: that enclose it, (x, y) in pixels, in the form of :mod:`transforms.contours`.
         points: by which it was drawn, if it was: the ring is a smooth curve through them.
-        by: who drew it, where that was not the reader alone: a network, and whether the reader has mended it.
+        by: who drew it, where that was not the reader alone; see :mod:`transforms.authors`.
     """
 
     structure: Structure
@@ -40,7 +40,7 @@ class Contour(BaseModel):
     frame: int
     rings: Annotated[list[Ring], Field(min_length=1)]
     points: Ring | None = None
-    by: Literal["network", "network, mended"] | None = None
+    by: Literal["network", "network, mended", "network, not looked at"] | None = None
 
 
 class Drawing(BaseModel):
@@ -58,18 +58,17 @@ class Drawing(BaseModel):
         return Phases(self.ed, self.es, frozenset(self.left_out_ed), frozenset(self.left_out_es))
 
     @property
-    def notes(self) -> list[str]:
-        """What is to be known of the drawing, beside the numbers."""
-        found = []
-        for by, then in BY_NETWORK.items():
-            drawn = sorted({contour.slice for contour in self.contours if contour.by == by})
-            if drawn:
-                word = "slice" if len(drawn) == 1 else "slices"
-                numbers = ", ".join(map(str, drawn))
-                found.append(f"{word} {numbers}: contours were drawn by a network and {then} by the reader")
-        if self.papillary is not None:
-            found.append(PAPILLARY[self.papillary])
+    def authors(self) -> Authors:
+        found: dict[str, dict[int, dict[int, str]]] = {}
+        for one in self.contours:
+            if one.by is not None:
+                found.setdefault(one.structure, {}).setdefault(one.slice, {})[one.frame] = one.by
         return found
+
+    @property
+    def notes(self) -> list[str]:
+        """What else is to be known of the drawing, beside the numbers."""
+        return [] if self.papillary is None else [PAPILLARY[self.papillary]]
 
     def masks(self, cine: CineStack) -> dict[str, np.ndarray]:
         """By structure, (S, T, H, W) bool.
@@ -98,13 +97,16 @@ class Drawing(BaseModel):
         return found
 
 
-def contours_of(drawn: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def contours_of(drawn: Mapping[str, np.ndarray], authors: Authors | None = None) -> list[dict[str, Any]]:
     """What is in masks (S, T, H, W) by structure, in the form of :class:`Contour`, and encloses the same pixels."""
-    return [
-        {"structure": name, "slice": number, "frame": frame, "rings": rings}
-        for name, masks in drawn.items()
-        for number, frame, rings in _outlines(masks)
-    ]
+    authors = authors or {}
+    contours = []
+    for name, masks in drawn.items():
+        for number, frame, rings in _outlines(masks):
+            contour = {"structure": name, "slice": number, "frame": frame, "rings": rings}
+            by = authors.get(name, {}).get(number, {}).get(frame)
+            contours.append(contour if by is None else contour | {"by": by})
+    return contours
 
 
 def _outlines(masks: np.ndarray) -> Iterator[tuple[int, int, list[list[list[float]]]]]:

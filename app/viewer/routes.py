@@ -14,7 +14,7 @@ from urllib.parse import quote
 import anyio
 import numpy as np
 import torch
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
 
@@ -27,11 +27,12 @@ from dirnet.cine.saving import save
 from dirnet.errors import InputError
 from dirnet.fields.composition import invert
 from dirnet.fields.resampling import warp
+from dirnet.files.formats import first_files
 from dirnet.first_contours import FirstContours
 from dirnet.propagation import Propagation
 from dirnet.registrar import Registrar
 from transforms.cine_files import CineStack
-from transforms.drawings import read_keyframes
+from transforms.drawings import read_authors, read_keyframes
 from transforms.saved_masks import is_described_by, sidecar
 from transforms.structures import LABELLED
 
@@ -47,6 +48,7 @@ __all__ = ["FIELD_STEP", "Viewer", "router"]
 
 FIELD_STEP = 3  # pixels between the points of which the page is told how they moved
 UPLOAD_BYTES = 2**31  # whatever the cine
+SIDECAR_BYTES = 2**20
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
@@ -139,6 +141,7 @@ class Viewer:
                 phases=drawing.phases,
                 earlier=earlier,
                 progress=progress,
+                authors=drawing.authors,
                 notes=drawing.notes,
             )
         finally:
@@ -236,21 +239,28 @@ def _followed_slice(number: int, followed: Annotated[Followed, Depends(_followed
 FollowedSlice = Annotated[Followed, Depends(_followed_slice)]
 
 
-async def _upload(name: str, request: Request, stack: Stack) -> AsyncIterator[Path]:
-    """The file that the request brings, for the time of the request; not larger than masks of the cine can be."""
+async def _upload(
+    name: str, request: Request, stack: Stack, sidecar_bytes: Annotated[int, Query(ge=0, le=SIDECAR_BYTES)] = 0
+) -> AsyncIterator[Path]:
+    """The file that the request brings, for the time of the request; not larger than masks of the cine can be. So many
+    bytes before it are of the file that stands beside it."""
     file = Path(name.replace("\\", "/")).name
     if file in ("", "..") or "\0" in file:
         raise InputError(f"name must be that of a file, got {name!r}")
     most = most_bytes(stack)
     with tempfile.TemporaryDirectory() as folder:
-        path, size = Path(folder) / file, 0
+        path, size, beside = Path(folder) / file, 0, b""
         try:
             async with await anyio.open_file(path, "wb") as target:
                 async for part in request.stream():
-                    size += len(part)
+                    first = part[: sidecar_bytes - len(beside)]
+                    beside += first
+                    size += len(part) - len(first)
                     if size > most:
                         raise HTTPException(413, f"{file}: expected masks of the cine, at most {most} bytes")
-                    await target.write(part)
+                    await target.write(part[len(first) :])
+            if beside and sidecar(path) != path:
+                sidecar(path).write_bytes(beside)
         except OSError as error:  # such as a name too long
             raise InputError(f"{file}: {error.strerror}") from error
         yield path
@@ -300,11 +310,13 @@ def read_mask(
     try:
         check_size(file, stack)
         _bring_sidecar(cine, file, viewer)
-        drawn = _read_keyframes(file, stack, frame, labels or None)
+        files, values = _named(file, labels or None)
+        drawn = _read_keyframes(files, stack, frame, values)
+        contours = contours_of(drawn, read_authors(files, drawn))
     except InputError as error:
         message = str(error).replace(f"{file.parent}{os.sep}", "").replace("--labels", "Labels:")
         raise InputError(message) from error
-    return JSONResponse({"contours": contours_of(drawn)})
+    return JSONResponse({"contours": contours})
 
 
 @router.post("/{cine}/follow")
@@ -396,23 +408,39 @@ def download(
     return Response(packed, media_type="application/zip", headers={"Content-Disposition": disposition})
 
 
-def _read_keyframes(path: Path, stack: CineStack, frame: int, labels: str | None) -> dict[str, np.ndarray]:
-    """What is drawn, on the file's own frames, or of one without time on the frame shown. Labels may be a structure's
-    name, of a file with one value."""
-    file, values = (f"{labels}={path}", None) if labels in LABELLED else (path, labels)
+def _named(path: Path, labels: str | None) -> tuple[list[str | Path], str | None]:
+    """A file and its labels, which may be a structure's name, of a file with one value."""
+    return ([f"{labels}={path}"], None) if labels in LABELLED else ([path], labels)
+
+
+def _read_keyframes(
+    files: Sequence[str | Path], stack: CineStack, frame: int, labels: str | None
+) -> dict[str, np.ndarray]:
+    """What is drawn, on the files' own frames, or of one without time on the frame shown."""
     try:
-        return read_keyframes([file], stack, labels=values)
+        return read_keyframes(files, stack, labels=labels)
     except InputError:  # it names no frame of its own, or cannot be read at all, which is said again
-        return read_keyframes([file], stack, [frame], values)
+        return read_keyframes(files, stack, [frame], labels)
 
 
 def _bring_sidecar(cine: str, file: Path, viewer: Viewer) -> None:
-    """Put beside masks that this viewer has saved what says which of them were drawn by hand; of others it does not
-    fit, by its checksum."""
+    """Put beside masks that were saved here what says which of them were drawn, and by whom; of others it does not
+    fit, by its checksum.
+
+    Raises:
+        InputError: when the reader has sent one along that is not of these masks.
+    """
+    beside = sidecar(file)
+    if beside != file and beside.is_file():
+        if not is_described_by(file, beside):
+            raise InputError(f"{beside.name} is not of {file.name} as it is: these masks were changed, or are others")
+        return
     within, name = viewer.cines.place(cine)
-    saved = viewer.output_dir / within / f"{name}_masks.json"
-    if saved.is_file() and is_described_by(file, saved):
-        sidecar(file).write_bytes(saved.read_bytes())
+    folder = viewer.output_dir / within
+    for saved in (folder / f"{name}_masks.json", folder / first_files(name)["json"]):
+        if is_described_by(file, saved):
+            beside.write_bytes(saved.read_bytes())
+            return
 
 
 def _summary(followed: Followed, earlier: Followed | None) -> dict[str, Any]:

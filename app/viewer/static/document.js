@@ -5,8 +5,8 @@ export const STRUCTURES = ["lumen", "epicardium", "rv"];
 export const NAMES = { lumen: "lumen", epicardium: "epicardium", rv: "right ventricle" };
 const STEPS = 1000; // that can be undone
 
-/** contours: drawings {points} or {rings}, with {by: "network" or "network, mended"} where a network drew them, by
-    place, see placeOf; open: {structure, slice, frame, points} of one that is not closed yet; suggested: {frame,
+/** contours: drawings {points} or {rings}, with {by: "network", "network, mended" or "network, not looked at"} where a
+    network drew them, by place, see placeOf; open: {structure, slice, frame, points} of one that is not closed yet; suggested: {frame,
     contours: [{structure, slice, rings}]} that a network offers, or null; ed, es: frames by hand, or null; leftOutEd,
     leftOutEs: slices that are no part of the ventricle then; papillary: "included", "excluded" or null. */
 export const EMPTY = Object.freeze({

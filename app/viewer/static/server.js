@@ -75,8 +75,10 @@ export async function readField(cine, slice, result) {
   return new Float32Array(await buffer(`api/cines/${cine}/slices/${slice}/field?result=${result}`));
 }
 
-export function readMask(cine, frame, file, labels) {
-  const query = new URLSearchParams({ name: file.name, frame, labels });
+/** beside: the JSON file that was saved beside the masks, or null. */
+export function readMask(cine, frame, file, beside, labels) {
+  const query = new URLSearchParams({ name: file.name, frame, labels, sidecar_bytes: beside?.size ?? 0 });
   const headers = { "Content-Type": "application/octet-stream" };
-  return json(`api/cines/${cine}/mask?${query}`, { method: "POST", headers, body: file });
+  const body = beside ? new Blob([beside, file]) : file;
+  return json(`api/cines/${cine}/mask?${query}`, { method: "POST", headers, body });
 }

@@ -41,7 +41,7 @@ const keeper = new Keeper({ kept: (kept) => kept === work && showKept("kept"), f
 let work = null; // of the cine that is shown
 let counting = null; // of its slices and frames; all else here has the server's numbers
 let opening = null; // {id} of the cine that was chosen last, until it is shown
-let loading = null; // file of the mask that was chosen last
+let loading = null; // files of the mask that was chosen last
 let motion = "off";
 let blinking = null, warpedShown = false; // the timer, and which of the two is on screen
 let saving = false, suggesting = false;
@@ -416,19 +416,24 @@ function draw() {
   else pen.begin();
 }
 
-/** The contours of a file; those of one without time are taken for the frame that is shown as it is chosen. */
-async function loadMask(file) {
-  if (!file || !work) return;
+/** The contours of a file; those of one without time are taken for the frame that is shown as it is chosen. With it may
+    come the JSON file that was saved beside it, which says what in it was drawn, and by whom. */
+async function loadMask(files) {
+  if (!files.length || !work) return;
+  const beside = files.length > 1 ? files.find(({ name }) => name.toLowerCase().endsWith(".json")) ?? null : null;
+  const [file, ...others] = files.filter((one) => one !== beside);
+  if (others.length) return say("Choose one mask, alone or with the JSON file that was saved beside it.", "wrong");
   player.stop();
   const asked = work, { frame } = work, { content } = work;
-  loading = file;
+  loading = files;
   say(`Reading ${file.name} …`, "busy");
   refresh();
   try {
-    const { contours } = await server.readMask(asked.cine.id, frame, file, element("labels").value.trim());
-    if (work !== asked || loading !== file) return;
+    const { contours } = await server.readMask(asked.cine.id, frame, file, beside, element("labels").value.trim());
+    if (work !== asked || loading !== files) return;
     if (asked.content !== content) throw new Error(`${file.name} was not taken: the drawing has changed since.`);
     player.stop();
+    if (isOffer(contours)) return offer({ frame: contours[0].frame, contours }, true);
     const structures = pen.load(file.name, contours);
     const frames = [...new Set(contours.map((contour) => contour.frame))].sort((a, b) => a - b);
     const slices = new Set(contours.map((contour) => contour.slice));
@@ -440,11 +445,20 @@ async function loadMask(file) {
     const numbers = frames.length > 6 ? `${frames.length} frames`
       : `frame${frames.length > 1 ? "s" : ""} ${frames.map((one) => counting.frame(one)).join(", ")}`;
     const extent = `${names} drawn on ${slices.size} of ${many(work.cine.slices, "slice")}, ${numbers}`;
-    say(`${file.name}: ${extent}. Click on a contour to correct it.`);
+    const all = frames.length === work.cine.frames && frames.length > 1
+      ? " Where it was followed, choose the JSON file that was saved beside it too: then what was drawn alone is taken." : "";
+    say(`${file.name}: ${extent}. Click on a contour to correct it.${all}`);
   } catch (error) {
-    if (work === asked && loading === file) say(counting.said(error.message), "wrong");
+    if (work === asked && loading === files) say(counting.said(error.message), "wrong");
+  } finally {
+    refresh();
   }
-  refresh();
+}
+
+/** Whether contours are what a network drew on one frame, and nobody has looked at: a suggestion. */
+function isOffer(contours) {
+  const [first] = contours;
+  return contours.every(({ by, frame }) => by === "network, not looked at" && frame === first.frame);
 }
 
 /** Have a network draw, for the reader to accept. */
@@ -629,7 +643,7 @@ element("named").addEventListener("change", ({ target }) => {
 });
 element("panes").addEventListener("dblclick", () => work && !pen.open && resetImage());
 element("mask").addEventListener("change", ({ target }) => {
-  loadMask(target.files[0]);
+  loadMask([...target.files]);
   target.value = ""; // so that the same file can be chosen again
 });
 onKeys({

@@ -36,7 +36,7 @@ from app.viewer.access import Access
 from app.viewer.cines import Cines
 from app.viewer.server import BUG, make_app, serve
 from app.viewer.shown import Scale, Shown
-from dirnet.cine.first_drawing import on_frame
+from dirnet.cine.first_drawing import on_frame, save_first
 from dirnet.cine.follow import follow
 from dirnet.cine.saving import write_masks
 from dirnet.errors import InputError
@@ -437,6 +437,37 @@ def test_saved_work_is_opened_as_it_was_drawn(client, cine, cines):
             rings = places[contour["structure"], contour["slice"], contour["frame"]]
             size = cines.lumens.shape[2:]
             assert np.array_equal(enclosed(rings, size), enclosed(contour["rings"], size))
+
+
+def test_who_drew_saved_masks_is_known_wherever_they_are_loaded(client, cine, cines, registrar, tmp_path):
+    """Where they were saved, and elsewhere with the file beside them; masks that a network drew too."""
+    contours = together(drawn(0, cines.ed, RING), drawn(1, 3, RING))["contours"]
+    contours[1]["by"] = "network, mended"
+    result = client.post(f"{cine}/follow", json={"contours": contours}).json()["result"]
+    folder = Path(client.post(f"{cine}/save", json={"result": result}).json()["folder"])
+    body, beside = ((folder / f"CINESAX_300_masks.{end}").read_bytes() for end in ("nii.gz", "json"))
+
+    def load(name, content, **query):
+        answer = client.post(f"{cine}/mask", params={"name": name, "frame": 0, **query}, content=content)
+        return answer.json()["contours"] if answer.status_code == 200 else answer.json()["detail"]
+
+    def by(found):
+        return {(one["slice"], one["frame"]): one.get("by") for one in found}
+
+    assert by(load("renamed.nii.gz", body)) == {(0, cines.ed): None, (1, 3): "network, mended"}
+    for path in folder.iterdir():
+        path.unlink()
+    assert len(load("a.nii.gz", body)) == cines.lumens[:, :, 0, 0].size  # nothing says what of it was drawn
+    with_it = {"sidecar_bytes": len(beside)}
+    assert by(load("a.nii.gz", beside + body, **with_it)) == {(0, cines.ed): None, (1, 3): "network, mended"}
+    other = json.dumps({**json.loads(beside), "sha256": "0"}).encode()
+    assert load("a.nii.gz", other + body, sidecar_bytes=len(other)).startswith("a.json is not of a.nii.gz as it is")
+    assert "sidecar_bytes" in load("a.nii.gz", body, sidecar_bytes=2**21)
+
+    first = {"lumen": cines.lumens[:, cines.ed] > 0}
+    save_first(first, cines.stack, cines.ed, folder, "CINESAX_300")
+    found = load("first.nii.gz", (folder / "CINESAX_300_first_contours.nii.gz").read_bytes())
+    assert by(found) == dict.fromkeys([(0, cines.ed), (1, cines.ed)], "network, not looked at")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 
+from dirnet.cine.first_drawing import save_first
 from dirnet.first_contours import FirstContours
 from tests.app.viewer.reading import EPICARDIUM, LUMEN
 
@@ -74,7 +75,37 @@ def test_a_network_suggests_and_the_reader_decides(viewer, cines, dice):
     numbers = json.loads(next(viewer.folder.rglob("CINESAX_300_numbers.json")).read_text())
     assert [text.split(": ")[0] for text in numbers["warnings"] if "by a network" in text] == ["slice 1"] * 2
     assert numbers["drawn_on_frames"] == [cines.ed]
+    load_again(viewer, work)
+    offer_of_a_file(viewer, cines, offered)
     assert viewer.page.messages == []
+
+
+def load_again(viewer, work):
+    """Saved masks: what was drawn, and by whom, is as it was."""
+    reader, folder = viewer.reader, next(viewer.folder.rglob("CINESAX_300_masks.nii.gz")).parent
+    for number in (0, 1):
+        reader.go_to_slice(number)
+        reader.press("Shift+X")
+    assert viewer.page.locator("#slices .has-contour").count() == 0
+    viewer.page.set_input_files("#mask", folder / "CINESAX_300_masks.nii.gz")
+    viewer.page.locator("#slices .has-contour").nth(1).wait_for()
+    viewer.page.locator("#status:has-text('Followed')").wait_for()
+    viewer.page.locator("#kept[data-state=kept]").wait_for()
+    assert network_by(json.loads((folder / "CINESAX_300_session.json").read_text())) == network_by(work)
+
+
+def offer_of_a_file(viewer, cines, offered):
+    """What a command drew, with the file beside it, is a suggestion as that of the page."""
+    reader, elsewhere = viewer.reader, viewer.folder / "elsewhere"
+    for number in (0, 1):
+        reader.go_to_slice(number)
+        reader.press("Shift+X")
+    save_first(offered, cines.stack, cines.ed, elsewhere, "a")
+    viewer.page.set_input_files("#mask", [elsewhere / f"a_first_contours.{end}" for end in ("json", "nii.gz")])
+    viewer.page.locator("#status:has-text('Suggested on 2 slices')").wait_for()
+    assert viewer.page.locator("#slices .has-contour").count() == 0
+    viewer.page.set_input_files("#mask", [elsewhere / f"a_first_contours.{end}" for end in ("png", "nii.gz")])
+    assert reader.status().startswith("Choose one mask")
 
 
 def drag_right_side(reader, mask, by):

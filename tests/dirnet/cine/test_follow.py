@@ -11,8 +11,10 @@ from dirnet import Registrar
 from dirnet.cine.follow import follow
 from dirnet.cine.phases import Phases
 from dirnet.cine.saving import save
+from dirnet.errors import InputError
+from transforms.authors import ACCEPTED, MENDED, UNSEEN
 from transforms.cine_files import read_cine_stack
-from transforms.drawings import read_keyframes, read_masks, read_structures
+from transforms.drawings import read_authors, read_keyframes, read_masks, read_structures
 from transforms.phantom import write_scd
 
 PHASES = 3
@@ -159,5 +161,29 @@ def test_slices_drawn_on_a_frame_each_say_nothing_of_the_phases(registrar, serie
 def test_what_a_reader_has_to_know_stands_first_among_the_warnings(registrar, series):
     cine = read_cine_stack(series)
     plain = follow(registrar, cine, {"lumen": discs(cine)})
-    noted = follow(registrar, cine, {"lumen": discs(cine)}, earlier=plain, notes=["drawn by a network"])
-    assert noted.numbers["warnings"] == ["drawn by a network", *plain.numbers["warnings"]]
+    authors = {"lumen": {n: {0: UNSEEN if n < 2 else MENDED} for n in (0, 1, 3)}}
+    noted = follow(registrar, cine, {"lumen": discs(cine)}, earlier=plain, authors=authors, notes=["one thing"])
+    assert noted.numbers["warnings"] == [
+        "slices 0, 1: contours were drawn by a network, and nobody has looked at them: mend them where they are wrong",
+        "slice 3: contours were drawn by a network and mended by the reader",
+        "one thing",
+        *plain.numbers["warnings"],
+    ]
+
+
+def test_who_drew_comes_back_with_what_was_saved(tmp_path, registrar, series):
+    cine = read_cine_stack(series)
+    drawn = three_structures(cine)
+    authors = {"lumen": {0: {0: ACCEPTED}, 2: {0: MENDED}}, "epicardium": {1: {0: UNSEEN}}}
+    save(follow(registrar, cine, drawn, authors=authors), tmp_path, "a", formats=["masks"])
+    path = tmp_path / "a_masks.nii.gz"
+    again = read_keyframes([path], cine)
+    assert read_authors([path], again) == authors
+    assert read_authors([path], {"lumen": again["lumen"]}) == {"lumen": authors["lumen"]}
+    about = json.loads((tmp_path / "a_masks.json").read_text())
+    for by, why in (({"lumen": {"0": {"0": "a robot"}}}, "'a robot'"), ({"lumen": {"0": {"3": ACCEPTED}}}, "frame 3")):
+        (tmp_path / "a_masks.json").write_text(json.dumps({**about, "by": by}))
+        with pytest.raises(InputError, match=f"a_masks.json: expected .*{why}"):
+            read_keyframes([path], cine)
+    (tmp_path / "a_masks.json").write_text(json.dumps({key: about[key] for key in ("labels", "drawn", "sha256")}))
+    assert read_authors([path], read_keyframes([path], cine)) == {}  # of those who saved before this was noted

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from transforms.authors import UNSEEN
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
 from transforms.saved_masks import describe
@@ -19,7 +20,7 @@ from ..files.formats import first_files
 from ..files.pictures import save_picture, window_around
 from .saving import LABELS, write_masks
 
-__all__ = ["drawn_figure", "on_frame", "save_first"]
+__all__ = ["authors_of_first", "drawn_figure", "on_frame", "save_first"]
 
 COLOURS = {"lumen": "#F0E442", "epicardium": "#56B4E9"}
 MARGIN = 1.6  # sides of the windows shown, in those of what is drawn
@@ -51,7 +52,7 @@ def save_first(
     with write_set_aside(folder, names.values(), overwrite) as aside:
         paths = {result: aside / file for result, file in names.items()}
         write_masks(paths["nii.gz"], structures, cine)
-        about = {**describe(paths["nii.gz"], LABELS, slices), "drawn_by": "lv_contour, a network: nobody has looked"}
+        about = describe(paths["nii.gz"], LABELS, slices, authors_of_first(structures))
         paths["json"].write_text(json.dumps(about, indent=1) + "\n")
         save_picture(drawn_figure(cine.images[:, frame], drawn), paths["png"])
     return [folder / file for file in names.values()]
@@ -64,6 +65,15 @@ def on_frame(drawn: Mapping[str, np.ndarray], cine: CineStack, frame: int) -> di
         structures[structure] = np.zeros(cine.images.shape, bool)
         structures[structure][:, frame] = masks
     return structures
+
+
+def authors_of_first(drawn: Mapping[str, np.ndarray]) -> dict[str, dict[int, dict[int, str]]]:
+    """Of masks (S, T, H, W) that a network drew, and nobody has looked at."""
+    authors: dict[str, dict[int, dict[int, str]]] = {}
+    for structure, masks in drawn.items():
+        for number, frame in np.argwhere(masks.any((2, 3))).tolist():
+            authors.setdefault(structure, {}).setdefault(number, {})[frame] = UNSEEN
+    return authors
 
 
 def drawn_figure(images: np.ndarray, drawn: Mapping[str, np.ndarray], columns: int = 5) -> Figure:

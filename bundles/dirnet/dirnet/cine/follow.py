@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from transforms.authors import Authors
 from transforms.cine_files import CineStack
 from transforms.structures import STRUCTURES
 from transforms.study_info import StudyInfo, read_study_info
@@ -50,7 +51,8 @@ class Followed:
         phases: as the reader has given them.
         study: what is known of patient and examination.
         wall: how thick the left ventricle's wall is; None without its two contours.
-        notes: what a reader has to know of the drawing, first among the warnings.
+        authors: of what was not drawn by the reader alone.
+        notes: what else a reader has to know of the drawing, among the warnings.
     """
 
     cine: CineStack
@@ -64,6 +66,7 @@ class Followed:
     phases: Phases
     study: StudyInfo
     wall: Wall | None
+    authors: Authors = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -95,6 +98,7 @@ def follow(
     insertions: Insertions | None = None,
     earlier: Followed | None = None,
     progress: Callable[[int, int], None] | None = None,
+    authors: Authors | None = None,
     notes: Sequence[str] = (),
 ) -> Followed:
     """Follow what was drawn, slice by slice.
@@ -110,7 +114,8 @@ def follow(
         insertions: of the right ventricle on the left one, where segments begin; by default by its mask.
         earlier: of the same cine; slices on which the same was drawn are taken from it.
         progress: is told how many slices are done, and of how many.
-        notes: what a reader has to know of the drawing, such as that a network made it.
+        authors: of what was not drawn by the reader alone: a network has drawn it, which is among the warnings.
+        notes: what else a reader has to know of the drawing, such as where papillary muscles count.
 
     Raises:
         InputError: when nothing is drawn, a structure is unknown or of another size, or ``phases`` or ``insertions`` do
@@ -138,7 +143,8 @@ def follow(
             progress(len(slices), len(chosen))
     if study is None:
         study = read_study_info(cine) if earlier is None else earlier.study
-    return dataclasses.replace(_measured(cine, slices, phases, study, insertions), notes=tuple(notes))
+    measured = _measured(cine, slices, phases, study, insertions)
+    return dataclasses.replace(measured, authors=authors or {}, notes=tuple(notes))
 
 
 def _same_drawing(drawing: Mapping[str, np.ndarray], followed: Propagation) -> bool:

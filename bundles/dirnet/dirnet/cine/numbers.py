@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transforms.authors import notes
+
 from .body import body_surface_area
 from .mass import myocardial_mass, wall_areas
 from .plane import longest_extents
@@ -167,7 +169,7 @@ def _trust(followed: Followed) -> dict[str, Any]:
         "folded_percent": round(folded, 4),
         "lowest_estimated_dice": _number(lowest),
         "slices_to_look_at": doubtful_slices(followed),
-        "warnings": [*followed.notes, *warnings_of(followed)],
+        "warnings": [*notes(followed.authors), *followed.notes, *warnings_of(followed)],
     }
 
 

@@ -98,7 +98,7 @@ def _structure_set(followed: Followed, paths: Paths) -> None:
 
 def _masks(followed: Followed, paths: Paths) -> None:
     write_masks(paths["masks.nii.gz"], followed.structures, followed.cine)
-    about = describe(paths["masks.nii.gz"], LABELS, followed.drawn)
+    about = describe(paths["masks.nii.gz"], LABELS, followed.drawn, followed.authors)
     paths["masks.json"].write_text(json.dumps(about, indent=1) + "\n")
 
 
