@@ -160,6 +160,43 @@ def compare_command(
     compare.run(dataset_dir or None, output_dir, weights or [], rows, split, pairs, seed)
 
 
+@app.command("domains")
+def domains_command(
+    dataset_dir: SCD = None,
+    mnist_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--mnist_dir",
+            envvar="MNIST_DIR",
+            help="Folder of MNIST's four idx files, gzipped or not; without it, scikit-learn's small digits.",
+        ),
+    ] = None,
+    hippocampus_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--hippocampus_dir",
+            envvar="HIPPOCAMPUS_DIR",
+            help="Volumes, folder or datalist JSON; without it, phantom volumes.",
+        ),
+    ] = None,
+    output_dir: OutputDir = Path("runs/domains"),
+    iterations: Annotated[int, typer.Option("--iterations", min=10, help="Of each training.")] = 1500,
+    longer: Annotated[
+        bool, typer.Option("--longer", help="Train a second joint network too, with three times the iterations.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of each training, and of the pairs.")] = 0,
+) -> None:
+    """Train a network for digits, hearts and hippocampi together and one for each, and compare them.
+
+    Stop it whenever you like: the same command goes on where it was.
+
+    Example: python -m app.experiments domains --dataset_dir ~/data/scd --mnist_dir ~/data/mnist
+    """
+    from . import domains
+
+    domains.run(dataset_dir or None, mnist_dir or None, hippocampus_dir or None, output_dir, iterations, longer, seed)
+
+
 def choose_digits(digits: str) -> list[int]:
     """Digits from their list, separated by commas.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dirnet.errors import InputError
 from dirnet.models import SHIPPED_WEIGHTS
@@ -25,6 +27,7 @@ class Method:
         trained: whether it is a network that the experiment trains.
         shipped: whether it is a network whose weights are shipped, of which the overlay says which.
         needs: a library beside the project's own.
+        options: of its training; they override the experiment's.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Method:
     trained: bool = True
     shipped: bool = False
     needs: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 METHODS = {

@@ -19,6 +19,7 @@ MEASURES = {
     "folded_percent": ("folded pixels, %", 4),
 }
 TESTED = ("dice", "hd95", "mad")
+LOWER_IS_BETTER = ("hd95", "mad")
 
 
 def summarise(registrations: pd.DataFrame, measures: Mapping[str, tuple[str, int]] = MEASURES) -> pd.DataFrame:
@@ -41,7 +42,10 @@ def summarise(registrations: pd.DataFrame, measures: Mapping[str, tuple[str, int
 
 
 def compare(
-    registrations: pd.DataFrame, references: Sequence[str], keys: Sequence[str] = ("slice", "direction")
+    registrations: pd.DataFrame,
+    references: Sequence[str],
+    keys: Sequence[str] = ("slice", "direction"),
+    tested: Sequence[str] = TESTED,
 ) -> pd.DataFrame:
     """Each method against each reference by Wilcoxon's signed-rank test, two-sided, on what both have scored.
 
@@ -52,6 +56,7 @@ def compare(
         registrations: as of :func:`summarise`.
         references: methods that the others are compared with.
         keys: columns that, with ``patient``, say which registrations of two methods belong together.
+        tested: columns that are compared.
 
     Returns:
         ``method``, ``reference``, ``measure``, ``registrations``, ``difference`` (mean of method - reference),
@@ -60,15 +65,15 @@ def compare(
     """
     scored = registrations[~registrations["missing"]]
     pairs = ["patient", *keys]
-    wide = scored.pivot(index=pairs, columns="method", values=list(TESTED))
+    wide = scored.pivot(index=pairs, columns="method", values=list(tested))
     rows: list[dict[str, object]] = []
     for reference in references:
         for method in scored["method"].unique():
             if method == reference:
                 continue
-            for measure in TESTED:
+            for measure in tested:
                 difference = (wide[measure][method] - wide[measure][reference]).dropna()
-                better = difference > 0 if measure == "dice" else difference < 0
+                better = difference < 0 if measure in LOWER_IS_BETTER else difference > 0
                 rows.append(
                     {
                         "method": method,

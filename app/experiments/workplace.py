@@ -107,6 +107,7 @@ class Workplace:
             "output_dir": str(self.training_dir(method)),
             "iterations": self.iterations,
             "seed": self.seed,
+            **method.options,
         }
 
     def _evaluation_options(self, method: Method, split: str) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from tests.forking import Forked, Forker
 def start(forks: Forker, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Forked]:
     """``start("table1", "--rows", "before", ...)``: the command's process, away from the user's data and cache."""
     home = tmp_path_factory.mktemp("home")
-    environment = {key: value for key, value in os.environ.items() if key not in ("SCD_DIR", "MNIST_DIR")}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("SCD_DIR", "MNIST_DIR", "HIPPOCAMPUS_DIR")
+    }
     environment |= {"XDG_CACHE_HOME": str(home / "cache")}
 
     def start(*arguments: object) -> Forked:

@@ -64,3 +64,10 @@ def test_table_to_read(registrations):
     scored = registrations[(registrations["method"] == "bl") & (registrations["slice"] > 0)]["dice"]
     assert lines[3].startswith(f"| BL | {scored.mean():.3f} ± {np.std(scored):.3f} |")
     assert lines[3].endswith("| 2.0 | 50 |")
+
+
+def test_of_other_measures_more_is_better(registrations):
+    likeness = registrations.rename(columns={"dice": "ncc"})
+    (test,) = compare(likeness, ["a"], tested=["ncc"]).to_dict("records")
+    assert (test["measure"], test["better"]) == ("ncc", 100)
+    assert test["difference"] == pytest.approx(0.1 * (1 + 0.01 * np.arange(1, 20)).mean())
