@@ -101,7 +101,7 @@ class Results:
 def _size(followed: Followed) -> int:
     """In bytes; with the cine, which several results may share."""
     slices = followed.slices.values()
-    fields = sum(part.ddf.nbytes for part in slices)
+    fields = sum(part.registered.nbytes for part in slices)
     levels = sum(array.nbytes for part in slices for array in (*part.structures.values(), *part.levels.values()))
     masks = sum(array.nbytes for array in followed.structures.values())
     return fields + levels + masks + followed.cine.images.nbytes

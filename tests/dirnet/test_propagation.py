@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from dirnet import InputError, Registrar
+from dirnet.fields.resampling import warp
+from dirnet.nets.losses import ncc
 from dirnet.propagation import nearest_drawn, neighbours, signed_distance
+from transforms.cine import scale_intensity
 from transforms.phantom import Phantom
 
 SIZE, FRAMES = (96, 112), 10
@@ -104,6 +107,64 @@ def test_the_lumen_ends_where_the_epicardium_alone_was_drawn(registrar):
     assert np.array_equal(found["lumen"][2], disc(15))
     assert np.array_equal(found["lumen"][0], disc(18))
     assert not (found["lumen"] & ~found["epicardium"]).any()
+
+
+@pytest.mark.parametrize("size", [(256, 256), (216, 232)])
+@pytest.mark.parametrize("centre", [(0.47, 0.55), (0.2, 0.9)])
+def test_a_window_gives_what_the_whole_image_does(size, centre):
+    """By weights that see little further than the margin: around what is drawn, the fields differ by less than a tenth
+    of a pixel."""
+    registrar = Registrar.load("unsupervised")
+    noise = np.random.default_rng(1).random((3, *size), np.float32)
+    cine = np.stack([gaussian_filter(image, 6) for image in noise])
+    place = tuple(part * n for part, n in zip(centre, size, strict=True))
+    drawn = disc(18, place, size)
+    found = registrar.propagate(cine, drawn, 1)
+    whole = registrar.displacement(torch.from_numpy(scale_intensity(cine)[[1, 2]])[None]).ddf[0].numpy()
+    assert found.registered.shape[2:] < size
+    near = disc(24, place, size)
+    assert np.abs(whole[:, near]).max() > 0.5
+    assert np.abs(found.ddf[2] - whole)[:, near].max() < 0.1
+    expected = warp(signed_distance(drawn)[None, None], torch.from_numpy(whole)[None])[0, 0].numpy() > 0
+    assert (found.masks[2] ^ expected).sum() <= 1
+
+
+def test_a_drawing_of_the_whole_image_is_registered_whole(registrar):
+    cine = np.random.default_rng(0).random((3, 144, 176), np.float32)
+    found = registrar.propagate(cine, np.ones(cine.shape[1:]), 0)
+    whole = registrar.displacement(torch.from_numpy(scale_intensity(cine)[[0, 2]])[None])
+    assert found.window == (slice(0, 144), slice(0, 176))
+    assert np.allclose(found.ddf[2], whole.ddf[0], atol=1e-5)
+    pair = torch.from_numpy(scale_intensity(cine)[:, None])
+    assert found.ncc_before[2] == pytest.approx(ncc(pair[:1], pair[2:]).item(), abs=1e-5)
+
+
+def test_the_window_holds_all_frames_and_structures(registrar):
+    cine = np.random.default_rng(0).random((4, 256, 256), np.float32)
+    lumen, rv = (np.zeros(cine.shape, bool) for _ in range(2))
+    lumen[0], lumen[2], rv[2] = (disc(10, (100, place), cine.shape[1:]) for place in (60, 90, 190))
+    found = registrar.propagate(cine, {"lumen": lumen, "rv": rv}, fields=still)
+    assert found.window == (slice(32, 160), slice(16, 224))
+    assert found.structures["lumen"].shape == found.ddf[:, 0].shape == cine.shape
+    (ring,) = found.contours("rv")[1]
+    assert np.hypot(*(ring - (190, 100)).T) == pytest.approx(np.full(len(ring), 9.75), abs=0.5)
+
+
+def test_a_structure_at_the_border_is_followed_to_it(registrar):
+    """It moves by 5 pixels to the corner, of which a part leaves the image."""
+    size = (216, 200)
+    drawn = disc(12, (205, 190), size)
+
+    def shifted(registrar, frames, frame):
+        ddf = torch.full((len(frames), 2, *frames.shape[2:]), -5.0)
+        ddf[frame] = 0
+        return ddf
+
+    cine = np.random.default_rng(0).random((2, *size), np.float32)
+    found = registrar.propagate(cine, drawn, 0, shifted)
+    assert (found.masks[1] ^ disc(12, (210, 195), size)).sum() <= 8
+    (ring,) = found.contours("lumen")[1]
+    assert ring.max(0) == pytest.approx([200, 216], abs=1)  # it ends at the border
 
 
 def test_what_cannot_be_followed_is_named(registrar, heart):

@@ -20,24 +20,22 @@ from transforms.structures import STRUCTURES
 
 from .errors import InputError
 from .fields.resampling import warp
+from .fields.windows import beyond
 
 __all__ = [
     "Drawing",
     "Propagation",
     "drawn_frames",
-    "follow_levels",
-    "join",
+    "follow_structures",
     "leading",
     "nearest_drawn",
     "neighbours",
-    "window_of",
 ]
 
 Drawing = Mapping[str, np.ndarray]
 """By structure, masks (T, H, W) bool of one slice; a frame without any of it was not drawn on."""
 
 SMOOTHING = 1.0  # pixels, of a Gaussian on the signed distance: the drawing's pixels are not to be seen in the contour
-MARGIN = 6  # pixels around all masks, in which a contour ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,22 +46,22 @@ class Propagation:
         drawn: frames on which each structure was drawn, in order.
         structures: (T, H, W) bool by structure; on those frames as it was drawn, except that the lumen is always part
             of the epicardium.
+        window: rows and columns of the images that were registered, around what is drawn.
         levels: by structure (T, h, w) float32 in :attr:`window`: signed distance to the contour in pixels, positive
             inside, smoothed.
-        window: rows and columns of the images in which all structures lie on all frames.
         origins: (T,) of each frame the nearest one drawn on, of the lumen where there is one.
-        ddf: (T, 2, H, W) float32 in pixels, from ``origins`` to each: ``warped_t(x) = drawn(x + ddf_t(x))``.
-        folded_percent: (T,), pixels where each field folds, 0 to 100.
-        ncc_before, ncc_after: (T,), similarity of the drawn frame with each, as it is and warped.
+        registered: (T, 2, h, w) float32 in pixels, from ``origins`` to each, in :attr:`window`.
+        folded_percent: (T,), pixels of the window where each field folds, 0 to 100.
+        ncc_before, ncc_after: (T,), similarity of the drawn frame with each in the window, as it is and warped.
         estimated_dice: (T,), how well the contours probably fit, 0 to 1, see :mod:`dirnet.trust`; 1 on ``origins``.
     """
 
     drawn: dict[str, tuple[int, ...]]
     structures: dict[str, np.ndarray]
-    levels: dict[str, np.ndarray]
     window: tuple[slice, slice]
+    levels: dict[str, np.ndarray]
     origins: np.ndarray
-    ddf: np.ndarray
+    registered: np.ndarray
     folded_percent: np.ndarray
     ncc_before: np.ndarray
     ncc_after: np.ndarray
@@ -73,6 +71,14 @@ class Propagation:
     def masks(self) -> np.ndarray:
         """Of the lumen, or without one of the first structure: (T, H, W) bool."""
         return self.structures[leading(self.structures)]
+
+    @property
+    def ddf(self) -> np.ndarray:
+        """(T, 2, H, W) float32 in pixels, from ``origins`` to each: ``warped_t(x) = drawn(x + ddf_t(x))``.
+
+        Only the window was registered. Beyond it each field falls to zero, see :func:`dirnet.fields.windows.beyond`.
+        """
+        return beyond(torch.from_numpy(self.registered), self.window, self.masks.shape[1:]).numpy()
 
     def contours(self, structure: str) -> list[list[np.ndarray]]:
         """Of each frame the rings (N, 2) of (x, y) in pixels, sub-pixel and smooth; none where it has closed.
@@ -129,6 +135,25 @@ def nearest_drawn(drawn: Sequence[int], count: int) -> np.ndarray:
     return np.where(weights <= 0.5, last, following)
 
 
+def follow_structures(
+    drawing: Drawing, drawn: Mapping[str, Sequence[int]], fields: Mapping[tuple[int, int], Tensor]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Masks and signed distances of structures on all frames, the lumen part of the epicardium: (T, H, W) by structure,
+    as :class:`Propagation` has them.
+
+    Args:
+        drawing: of the frames that were drawn on.
+        drawn: those frames, by structure.
+        fields: see :func:`follow_levels`.
+    """
+    levels = {name: follow_levels(drawing[name], where, fields) for name, where in drawn.items()}
+    masks = {name: level > 0 for name, level in levels.items()}
+    for name, where in drawn.items():
+        masks[name][list(where)] = drawing[name][list(where)]
+    join(masks, levels, drawn)
+    return masks, levels
+
+
 def follow_levels(masks: np.ndarray, drawn: Sequence[int], fields: Mapping[tuple[int, int], Tensor]) -> np.ndarray:
     """Signed distances of a structure on all frames, positive inside: (T, H, W) float32.
 
@@ -168,13 +193,3 @@ def signed_distance(mask: np.ndarray) -> Tensor:
     smooth = gaussian_filter(distance, SMOOTHING)
     # twice: one pass moves a contour towards the centre of its curvature, the second takes that back (Taubin)
     return torch.from_numpy(2 * smooth - gaussian_filter(smooth, SMOOTHING))
-
-
-def window_of(masks: Sequence[np.ndarray]) -> tuple[slice, slice]:
-    """Rows and columns that hold all masks (T, H, W), with a margin."""
-    anywhere = np.any([mask.any(0) for mask in masks], 0)
-    bounds = []
-    for axis in (1, 0):
-        where = np.flatnonzero(anywhere.any(axis))
-        bounds.append(slice(max(0, int(where[0]) - MARGIN), int(where[-1]) + 1 + MARGIN))
-    return bounds[0], bounds[1]

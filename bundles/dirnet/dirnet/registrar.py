@@ -19,6 +19,7 @@ from .errors import InputError
 from .fields.displacement import Displacement
 from .fields.jacobian import folded_percent
 from .fields.resampling import warp
+from .fields.windows import window_around
 from .files.images import Image2D, as_array, as_image, has_place, pixels
 from .files.itk import displacement_transform
 from .files.regrid import grids_differ, onto_grid, resample, warn_of_planes
@@ -32,12 +33,10 @@ from .propagation import (
     Drawing,
     Propagation,
     drawn_frames,
-    follow_levels,
-    join,
+    follow_structures,
     leading,
     nearest_drawn,
     neighbours,
-    window_of,
 )
 from .registration import Registration, as_mask
 from .stack import StackImage, StackRegistration, as_stack, matched
@@ -269,6 +268,8 @@ class Registrar:
     ) -> Propagation:
         """Carry what is drawn on one frame of a cine, or on several, to all others.
 
+        A window around what is drawn is registered, see :func:`dirnet.fields.windows.window_around`.
+
         Args:
             cine: (T, H, W) of one slice, such as :func:`transforms.cine.read_frames` gives.
             drawn: of the structures on ``frame``, by name, masks (H, W) or files, 0 and one other value; a single mask
@@ -290,15 +291,16 @@ class Registrar:
         keys = drawn_frames(drawing)
         if not keys:
             raise InputError("the mask is empty: nothing is drawn on it")
-        frames = torch.from_numpy(scale_intensity(images))[:, None]
+        window = window_around(np.any([drawing[name].any(0) for name in keys], 0))
+        here = (slice(None), *window)
+        frames = torch.from_numpy(scale_intensity(images)[here])[:, None]
+        drawn_here = {name: drawing[name][here] for name in keys}
         found = self._fields(frames, keys, fields)
 
-        levels = {name: follow_levels(drawing[name], where, found) for name, where in keys.items()}
-        structures = {name: level > 0 for name, level in levels.items()}
-        for name, where in keys.items():
-            structures[name][list(where)] = drawing[name][list(where)]
-        join(structures, levels, keys)
-        window = window_of(list(structures.values()))
+        masks, levels = follow_structures(drawn_here, keys, found)
+        structures = {name: np.zeros(images.shape, bool) for name in masks}
+        for name, mask in masks.items():
+            structures[name][here] = mask
 
         lead = leading(keys)
         origins = nearest_drawn(keys[lead], len(frames))
@@ -308,10 +310,9 @@ class Registrar:
         estimate = np.ones(len(frames), np.float32)
         followed = np.flatnonzero(origins != np.arange(len(frames)))
         if len(followed):
-            masks = torch.from_numpy(drawing[lead][origins[followed]])[:, None]
-            estimate[followed] = self._estimated_dice(pairs[followed], masks, ddf[followed])
-        within = {name: level[:, window[0], window[1]].copy() for name, level in levels.items()}
-        return Propagation(keys, structures, within, window, origins, ddf.numpy(), folded, before, after, estimate)
+            drawn_masks = torch.from_numpy(drawn_here[lead][origins[followed]])[:, None]
+            estimate[followed] = self._estimated_dice(pairs[followed], drawn_masks, ddf[followed])
+        return Propagation(keys, structures, window, levels, origins, ddf.numpy(), folded, before, after, estimate)
 
     def _fields(
         self, frames: Tensor, keys: Mapping[str, Sequence[int]], fields: FrameFields | None
@@ -331,7 +332,8 @@ class Registrar:
 
 
 FrameFields = Callable[[Registrar, Tensor, int], Tensor]
-"""Of a registrar, frames (T, 1, H, W) in [0, 1] and the drawn frame: DDF (T, 2, H, W) from that frame to each."""
+"""Of a registrar, frames (T, 1, h, w) in [0, 1], of the window that is registered, and the drawn frame: DDF
+(T, 2, h, w) from that frame to each."""
 
 
 def direct_fields(registrar: Registrar, frames: Tensor, frame: int) -> Tensor:

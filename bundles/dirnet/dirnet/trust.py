@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .fields.resampling import warp
+from .fields.windows import bounds
 
 __all__ = ["DOUBTFUL", "estimated_dice", "mirrored_masks", "terms"]
 
@@ -38,8 +39,7 @@ def mirrored_masks(displacement: Callable[[Tensor], Tensor], pairs: Tensor, mask
     Returns:
         (B, 1, H, W) bool, on the fixed images.
     """
-    rows, columns = (_window(masks, axis) for axis in (2, 3))
-    here = (slice(None), slice(None), rows, columns)
+    here = (slice(None), slice(None), *_window(masks))
     ddf = displacement(pairs[here].flip(3)).flip(3)
     ddf = torch.stack([ddf[:, 0], -ddf[:, 1]], 1)
     followed = torch.zeros_like(masks, dtype=torch.bool)
@@ -67,11 +67,18 @@ def terms(masks: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
     return (1 - overlap + FLOOR).log(), (area + AREA_FLOOR).rsqrt()
 
 
-def _window(masks: Tensor, axis: int) -> slice:
-    """Along an axis, a window around what is drawn in any of the masks."""
-    size = masks.shape[axis]
-    drawn = (masks > 0.5).amax([n for n in range(masks.dim()) if n != axis]).nonzero()
-    first, last = (int(drawn.min()), int(drawn.max())) if len(drawn) else (0, size - 1)
+def _window(masks: Tensor) -> tuple[slice, slice]:
+    """Around what is drawn in any of the masks (B, 1, H, W). The fit is to windows of this size, smaller than
+    those that :func:`dirnet.fields.windows.window_around` gives."""
+    drawn = (masks > 0.5).any(0)[0].cpu().numpy()
+    if not drawn.any():
+        return slice(0, drawn.shape[0]), slice(0, drawn.shape[1])
+    rows, columns = (_around(*found, size) for found, size in zip(bounds(drawn), drawn.shape, strict=True))
+    return rows, columns
+
+
+def _around(first: int, last: int, size: int) -> slice:
+    """Along an axis of ``size`` pixels."""
     side = max(LEAST_SIDE, -(-int(MARGIN * (last + 1 - first)) // MULTIPLE) * MULTIPLE)
     start = min(max(0, (first + last + 1 - side) // 2), max(0, size - side))
     return slice(start, min(size, start + side))

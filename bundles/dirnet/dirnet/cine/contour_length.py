@@ -16,6 +16,7 @@ from contourpy import contour_generator
 from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter
 
+from ..fields.windows import bounds
 from .volumes import check_masks
 
 __all__ = ["circumferential_strain", "contour_lengths"]
@@ -65,7 +66,7 @@ def circumferential_strain(lengths: ArrayLike, ed: int) -> np.ndarray:
 def _length(mask: np.ndarray, spacing: np.ndarray) -> float:
     if not mask.any():
         return np.nan
-    window = tuple(slice(where.min(), where.max() + 1) for where in np.nonzero(mask))
+    window = tuple(slice(first, last + 1) for first, last in bounds(mask))
     smooth = gaussian_filter(np.pad(mask[window].astype(np.float32), BEYOND), SMOOTHING)
     if smooth.max() <= 0.5:  # of a few pixels nothing is left: the box around them
         return 2 * float(mask[window].shape @ spacing[::-1])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["doubtful_slices", "warnings_of"]
 
-MOST_FOLDED = 0.1  # % of an image's pixels
+MOST_FOLDED = 0.1  # % of the pixels of the window that is registered
 CIRCUMFERENTIAL_STRAIN = (-55.0, 10.0)  # %, of hearts, ill ones too
 RV_EJECTION_FRACTION = (5.0, 90.0)  # %, of hearts, ill ones too
 # Area at end-diastole. Of 44 patients of the Sunnybrook data, drawn from base to apex by an expert, one is above the
