@@ -19,7 +19,7 @@ from dirnet.errors import InputError
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
 # modules here, with what they time
-GROUPS = ("spline", "warp", "registration", "training", "scaling", "propagate", "files")
+GROUPS = ("spline", "warp", "registration", "training", "scaling", "propagate", "files", "viewer")
 
 
 @app.command()

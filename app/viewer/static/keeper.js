@@ -71,8 +71,8 @@ export class Keeper {
       if (!work.unsaved) {
         this.works.delete(work);
         this.forget(work.cine);
-      }
-      this.calls.kept(work);
+        this.calls.kept(work);
+      } // else there is more to send already
     } catch (error) {
       work.unsaved = true;
       again = AGAIN;

@@ -62,18 +62,33 @@ const editor = new Editor(scene, {
   chosen: (structure) => pen.choose(structure), refused: (why) => say(why, "wrong"),
 });
 
-/** What the server has of a slice: at once if it is there, else null and shown when it comes. */
-function get(what, read) {
-  const key = `${what} ${work.slice}`;
+/** What the server has of a slice, the one that is shown: at once if it is there, else null and shown when it comes. */
+function get(what, read, slice = work.slice) {
+  const key = `${what} ${slice}`;
   if (!loaded.has(key)) {
-    const request = read(work.cine.id, work.slice, work.result?.result);
+    const request = read(work.cine.id, slice, work.result?.result);
     loaded.set(key, request);
     request.then(
-      (data) => { if (loaded.get(key) === request) { ready.set(key, data); refresh(); } },
+      (data) => {
+        if (loaded.get(key) !== request) return;
+        ready.set(key, data);
+        if (slice === work.slice) refresh();
+      },
       (error) => { if (loaded.get(key) === request) say(error.message, "wrong"); },
     );
   }
   return ready.get(key) ?? null;
+}
+
+/** Fetch the slices beside the one that is shown once that is there: they are probably looked at next. */
+async function readAhead() {
+  const asked = work, { slice } = work;
+  await loaded.get(`frames ${slice}`)?.catch(() => null);
+  if (work !== asked || work.slice !== slice) return;
+  for (const steps of [1, -1]) {
+    const next = counting.onwards(slice, steps);
+    if (next !== null) get("frames", server.readFrames, next);
+  }
 }
 
 function forget(...whats) {
@@ -170,6 +185,7 @@ async function showSmall(asked) {
     if (work !== asked) return;
     overview.take(images);
     refresh();
+    readAhead();
   } catch (error) {
     if (work === asked) say(error.message, "wrong");
   }
@@ -356,6 +372,7 @@ function goToSlice(next) {
   work.slice = next;
   refresh();
   overview.reveal(next);
+  readAhead();
 }
 
 const step = (frames) => work && goTo(work.frame + frames);

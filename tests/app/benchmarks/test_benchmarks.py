@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app.benchmarks import __main__ as command
-from app.benchmarks import files, spline, warp
+from app.benchmarks import files, spline, viewer, warp
 from app.benchmarks.measure import Bench, Line, measure, same
 from app.benchmarks.plain import PlainNetwork, plain_dataset, plain_trainer
 from app.benchmarks.registration_peers import optimise
@@ -116,6 +116,26 @@ def test_files_are_a_cine_and_a_study_of_several(tmp_path, monkeypatch):
     assert [row.batch for row in cine] == [12] * 3
     assert [row.batch for row in study] == [24] * 2
     assert [one.size for one in find_series(tmp_path / "study")] == ["2 × 4"] * 3
+
+
+def test_a_readers_waits_are_measured_one_by_one(tmp_path, monkeypatch):
+    pytest.importorskip("playwright.sync_api")
+    for name, value in {"SIZE": 96, "SLICES": 2, "PATIENCE": 90_000}.items():
+        monkeypatch.setattr(viewer, name, value)
+    monkeypatch.setattr("app.benchmarks.measure.LEAST_RUNS", 1)
+    bench = Bench(torch.device("cpu"), 1, 0, None, tmp_path)
+    found = {row.name: row for rows in viewer.rows(bench) for row in rows}
+    if bench.skipped == ["viewer: Chromium is not installed"]:
+        pytest.skip("no Chromium on this machine")
+    assert [name.split(",")[0] for name in found] == [
+        "open a study", "choose a cine that was not read yet", "choose a cine that was", "next slice", "next slice",
+        "next frame", "play", "close a contour", "undo", "redo", "suggest contours", "propagate 2 slices x 20 frames",
+        "drag a followed contour", "drag a followed contour", "save", "report", "download",
+    ]  # fmt: skip
+    assert all(row.median_ms > 0 for row in found.values())
+    period = 700 / 20  # ms a frame of the phantom
+    assert found["play, until the next frame"].median_ms > period
+    assert found["propagate 2 slices x 20 frames"].median_ms > found["next frame"].median_ms
 
 
 def test_an_unknown_group_is_refused():

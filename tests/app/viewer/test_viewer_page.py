@@ -363,3 +363,26 @@ def test_several_cines_wait_to_be_chosen(page, address):
     page.locator("#cines button").nth(2).wait_for()
     page.wait_for_timeout(200)
     assert page.locator("#status").inner_text() == "Choose a cine."
+
+
+def test_the_slices_beside_are_there_before_they_are_asked_for(page, address):
+    page.goto(address)
+    with page.expect_response(re.compile("/slices/0/frames$")):
+        page.click("#cines li:first-child button")  # slice 1 is shown, as it is stored
+    held = hold(page, "**/slices/*/frames")
+    page.keyboard.press("ArrowDown")
+    page.locator("#slices [data-slice='0'][aria-pressed=true]").wait_for()
+    assert page.locator("#stage").get_attribute("aria-busy") == "false"
+    assert held == []
+
+
+def test_work_is_called_kept_once_all_of_it_is(reader):
+    page = reader.page
+    held = hold(page, "**/session")
+    reader.press("e")
+    page.wait_for_timeout(700)
+    reader.press("s")
+    let(page, held)
+    assert page.locator("#kept").get_attribute("data-state") == "unsaved"
+    let(page, held)
+    page.locator("#kept[data-state=kept]").wait_for()
