@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from transforms.cine import one_structure, read_mask
+from transforms.cine import one_structure, read_mask, scale_intensity
+from transforms.dicom import is_dicom
 
 from .errors import InputError
 from .fields.displacement import Part
 from .fields.resampling import warp
 from .files.images import Image2D, as_image, pixels
-from .files.itk import displacement_transform
+from .files.itk import displacement_transform, parts_transform
 from .files.regrid import resample
 
-__all__ = ["Registration", "RegistrationResult", "as_mask", "warp_mask"]
+__all__ = ["Registration", "RegistrationResult", "as_mask", "slice_shown", "warp_mask"]
 
 
-class RegistrationResult:
+class RegistrationResult(ABC):
     """What every result of a registration can do, of slices, stacks or volumes.
 
     Attributes:
@@ -48,6 +51,29 @@ class RegistrationResult:
         image.CopyInformation(self.fixed)
         return image
 
+    @property
+    def ddf_ends_in(self) -> sitk.Image:
+        """The image in whose pixels :attr:`ddf` ends; it begins in those of the fixed one."""
+        return self.moving
+
+    @abstractmethod
+    def itk_transform(self) -> sitk.Transform:
+        """From places in the fixed image to those in the moving one, in mm; exact between pixels where it can be."""
+
+    @abstractmethod
+    def shown(self) -> list[dict[str, Any]]:
+        """What a picture of it shows: the rows of :func:`dirnet.files.pictures.picture`."""
+
+    def dicom_files(self) -> tuple[Path, Path]:
+        """The DICOM files of fixed and moving.
+
+        Raises:
+            InputError: when it has no such files.
+        """
+        raise InputError(
+            "the format dicom is of single slices; stacks and volumes are written as nifti, itk, numpy and picture"
+        )
+
     def save(
         self,
         folder: str | Path,
@@ -56,7 +82,7 @@ class RegistrationResult:
         overwrite: bool = False,
     ) -> list[Path]:
         """Write it to files; see :func:`dirnet.files.exports.save_registration` for the formats and errors."""
-        from .files.exports import save_registration  # here: it imports this module, and what every format needs
+        from .files.exports import save_registration  # here: it imports what every format needs
 
         return save_registration(self, folder, name, formats, overwrite)
 
@@ -91,6 +117,23 @@ class Registration(RegistrationResult):
     moving_file: Path | None
     fixed_file: Path | None
     resampled_from: sitk.Image | None = None
+
+    def itk_transform(self) -> sitk.Transform:
+        if self.parts:
+            return parts_transform(self.parts, self.fixed, self.moving)
+        return displacement_transform(self.ddf, self.fixed, self.moving)
+
+    def shown(self) -> list[dict[str, Any]]:
+        return [slice_shown(pixels(self.moving), pixels(self.fixed), self.ddf)]
+
+    def dicom_files(self) -> tuple[Path, Path]:
+        for role, file in (("moving", self.moving_file), ("fixed", self.fixed_file)):
+            if file is None or not is_dicom(file):
+                raise InputError(
+                    "the format dicom names both images and keeps their study; "
+                    f"{role} is no DICOM file: {file or 'an array'}"
+                )
+        return self.fixed_file, self.moving_file  # type: ignore[return-value]  # both are there
 
     def warp_mask(self, mask: Image2D) -> np.ndarray:
         """A mask drawn on the moving image on the fixed image's grid, bool (H, W): warped linearly, cut at 0.5.
@@ -134,3 +177,11 @@ def warp_mask(mask: np.ndarray, ddf: Tensor) -> np.ndarray:
     """Mask (H, W) by each field (B, 2, H, W), from the original: bool (B, H, W)."""
     drawn = torch.from_numpy(mask.astype(np.float32)).expand(len(ddf), 1, *mask.shape)
     return (warp(drawn, ddf) > 0.5)[:, 0].numpy()
+
+
+def slice_shown(moving: np.ndarray, fixed: np.ndarray, ddf: np.ndarray, title: str = "") -> dict[str, Any]:
+    """A row of :func:`dirnet.files.pictures.picture` of a slice: images (H, W) and their field (2, H, W)."""
+    # each by its own scale, as the network sees them: two files need not be on one
+    moving, fixed = (scale_intensity(image) for image in (moving, fixed))
+    warped = warp(torch.from_numpy(moving)[None, None], torch.from_numpy(ddf)[None])[0, 0].numpy()
+    return {"moving": moving, "fixed": fixed, "warped": warped, "ddf": ddf, "title": title}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,12 +17,14 @@ from transforms.stacks import check_slices, read_slices
 from .errors import InputError
 from .fields.resampling import warp
 from .files.images import as_array
+from .files.itk import displacement_transform
 from .files.regrid import SAME_SPACING
-from .registration import RegistrationResult
+from .registration import RegistrationResult, slice_shown
 
 __all__ = ["StackImage", "StackRegistration", "as_stack", "matched"]
 
 StackImage = np.ndarray | Tensor | sitk.Image | str | Path
+MOST_SHOWN = 8  # slices in a picture
 TILTED = 2.0  # degrees between the slices of two stacks, at most
 
 
@@ -47,6 +50,14 @@ class StackRegistration(RegistrationResult):
     ncc_before: np.ndarray
     ncc_network: np.ndarray
     ncc_after: np.ndarray
+
+    def itk_transform(self) -> sitk.Transform:
+        return displacement_transform(self.ddf, self.fixed, self.moving)
+
+    def shown(self) -> list[dict[str, Any]]:
+        moving, fixed = (sitk.GetArrayFromImage(image) for image in (self.moving, self.fixed))
+        slices = np.unique(np.linspace(0, len(fixed) - 1, MOST_SHOWN).round().astype(int)).tolist()
+        return [slice_shown(moving[n], fixed[n], self.ddf[1:, n], f"slice {n}") for n in slices]
 
     def warp_mask(self, mask: np.ndarray | Tensor) -> np.ndarray:
         """A mask (S, H, W) drawn on :attr:`moving` on the grid of :attr:`fixed`, bool: warped linearly, cut at 0.5.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from torch import Tensor
 
+from transforms.cine import scale_intensity
 from transforms.dicom import is_dicom
 from transforms.grids import check_place
 from transforms.stacks import read_slices
@@ -54,6 +56,28 @@ class VolumeRegistration(RegistrationResult):
     ncc_network: float
     ncc_after: float
     seen: sitk.Image
+
+    @property
+    def ddf_ends_in(self) -> sitk.Image:
+        return self.fixed
+
+    def itk_transform(self) -> sitk.Transform:
+        return self.transform
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Three planes, their axes turned to those of the patient; moving as the network saw it."""
+        from .files.pictures import planes_of  # here: it imports matplotlib
+
+        fixed = sitk.DICOMOrient(self.fixed, "LPS")
+        images = {
+            "fixed": fixed,
+            "moving": sitk.DICOMOrient(self.seen, "LPS"),
+            "warped": sitk.DICOMOrient(self.warped_image, "LPS"),
+        }
+        arrays = {name: scale_intensity(sitk.GetArrayViewFromImage(image)) for name, image in images.items()}
+        field = sitk.DICOMOrient(displacement_image(self.ddf, self.fixed), "LPS")
+        planes = planes_of({**arrays, "ddf": ddf_from_image(field)}, fixed.GetSpacing()[::-1])
+        return [{**plane, "title": name} for name, plane in planes.items()]
 
     def warp_labels(self, labels: Volume) -> np.ndarray:
         """Labels drawn on the moving volume on the grid of fixed, (D, H, W): each label and the background warped

@@ -4,37 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK as sitk
-import torch
 
-from transforms.cine import scale_intensity
-from transforms.dicom import is_dicom
-
-from ..errors import InputError
-from ..fields.resampling import warp
-from ..registration import Registration, RegistrationResult
-from ..stack import StackRegistration
-from ..volume import VolumeRegistration
 from .aside import buffered, write_set_aside
 from .dicom import write_deformable_registration, write_derived_series
 from .formats import result_files
-from .images import pixels
-from .itk import (
-    ddf_from_image,
-    displacement_image,
-    displacement_transform,
-    parts_transform,
-    write_transform,
-)
+from .itk import write_transform
 from .nifti import write_displacement, write_image
-from .pictures import picture, planes_of, save_picture
+from .pictures import picture, save_picture
+
+if TYPE_CHECKING:
+    from ..registration import Registration, RegistrationResult
 
 __all__ = ["save_registration"]
-
-MOST_SHOWN = 8  # slices of a stack in a picture
 
 
 def save_registration(
@@ -67,11 +51,7 @@ def save_registration(
     """
     files = result_files(name, formats)
     if "dicom" in formats:
-        if not isinstance(registration, Registration):
-            raise InputError(
-                "the format dicom is of single slices; stacks and volumes are written as nifti, itk, numpy and picture"
-            )
-        _check_dicom(registration)
+        registration.dicom_files()
     names = [file for written in files.values() for file in written]
     with write_set_aside(folder, names, overwrite) as aside:
         for form, written in files.items():
@@ -79,31 +59,14 @@ def save_registration(
     return [Path(folder) / file for file in names]
 
 
-def _check_dicom(registration: Registration) -> None:
-    for role, file in (("moving", registration.moving_file), ("fixed", registration.fixed_file)):
-        if file is None or not is_dicom(file):
-            raise InputError(
-                "the format dicom names both images and keeps their study; "
-                f"{role} is no DICOM file: {file or 'an array'}"
-            )
-
-
 def _nifti(registration: RegistrationResult, warped: Path, field: Path) -> None:
     # the field first: it is the one that an image's geometry can rule out
-    moving = None if isinstance(registration, VolumeRegistration) else registration.moving
-    write_displacement(field, registration.ddf, registration.fixed, moving)
+    write_displacement(field, registration.ddf, registration.fixed, registration.ddf_ends_in)
     write_image(warped, registration.warped_image)
 
 
 def _itk(registration: RegistrationResult, path: Path) -> None:
-    images = registration.fixed, registration.moving
-    if isinstance(registration, VolumeRegistration):
-        transform = registration.transform
-    elif isinstance(registration, Registration) and registration.parts:
-        transform = parts_transform(registration.parts, *images)
-    else:
-        transform = displacement_transform(registration.ddf, *images)
-    write_transform(path, transform)
+    write_transform(path, registration.itk_transform())
 
 
 def _numpy(registration: RegistrationResult, path: Path) -> None:
@@ -112,9 +75,9 @@ def _numpy(registration: RegistrationResult, path: Path) -> None:
 
 
 def _dicom(registration: Registration, warped: Path, field: Path) -> None:
-    files: Any = registration.fixed_file, registration.moving_file  # both there, as _check_dicom has seen to
+    files = registration.dicom_files()
     moving = None if registration.resampled_from is None else registration.moving
-    objects = (
+    objects: tuple[Any, ...] = (
         (write_deformable_registration, field, registration.ddf, *files, moving),
         (write_derived_series, warped, registration.warped, *files),
     )
@@ -123,36 +86,7 @@ def _dicom(registration: Registration, warped: Path, field: Path) -> None:
 
 
 def _picture(registration: RegistrationResult, path: Path) -> None:
-    if isinstance(registration, VolumeRegistration):
-        rows = _planes(registration)
-    elif isinstance(registration, StackRegistration):
-        moving, fixed = (sitk.GetArrayFromImage(image) for image in (registration.moving, registration.fixed))
-        shown = np.unique(np.linspace(0, len(fixed) - 1, MOST_SHOWN).round().astype(int)).tolist()
-        rows = [_row(moving[n], fixed[n], registration.ddf[1:, n], f"slice {n}") for n in shown]
-    else:
-        rows = [_row(pixels(registration.moving), pixels(registration.fixed), registration.ddf)]
-    save_picture(picture(rows), path)
-
-
-def _planes(registration: VolumeRegistration) -> list[dict[str, Any]]:
-    """Three planes, their axes turned to those of the patient; moving as the network saw it."""
-    fixed = sitk.DICOMOrient(registration.fixed, "LPS")
-    images = {
-        "fixed": fixed,
-        "moving": sitk.DICOMOrient(registration.seen, "LPS"),
-        "warped": sitk.DICOMOrient(registration.warped_image, "LPS"),
-    }
-    arrays = {name: scale_intensity(sitk.GetArrayViewFromImage(image)) for name, image in images.items()}
-    field = sitk.DICOMOrient(displacement_image(registration.ddf, registration.fixed), "LPS")
-    planes = planes_of({**arrays, "ddf": ddf_from_image(field)}, fixed.GetSpacing()[::-1])
-    return [{**plane, "title": name} for name, plane in planes.items()]
-
-
-def _row(moving: np.ndarray, fixed: np.ndarray, ddf: np.ndarray, title: str = "") -> dict[str, Any]:
-    # each by its own scale, as the network sees them: two files need not be on one
-    moving, fixed = (scale_intensity(image) for image in (moving, fixed))
-    warped = warp(torch.from_numpy(moving)[None, None], torch.from_numpy(ddf)[None])[0, 0].numpy()
-    return {"moving": moving, "fixed": fixed, "warped": warped, "ddf": ddf, "title": title}
+    save_picture(picture(registration.shown()), path)
 
 
 WRITERS: dict[str, Callable[..., None]] = {
