@@ -93,12 +93,15 @@ def test_a_single_curve_is_labelled_with_its_values():
     figure = curve_figure({"LV": [120.0, 80.0, 48.2, NAN]}, "LV volume", "ml", ed=0, es=2)
     (ax,) = figure.axes
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("frame", "LV volume, ml")
-    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim() == pytest.approx((0, 1.08 * 120))  # the mark at end-diastole is whole
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), [120, 80, 48.2, NAN])
     (top,) = ax.child_axes
     assert [tick.get_text() for tick in top.get_xticklabels()] == ["ED 120 ml", "ES 48 ml"]
     assert list(top.get_xticks()) == [0, 2]
     assert not figure.legends
+    figure = curve_figure({"LV": [0.0, -4.25, -12.64]}, "strain", "%", ed=0, es=2)
+    (top,) = figure.axes[0].child_axes
+    assert [tick.get_text() for tick in top.get_xticklabels()] == ["ED 0.0 %", "ES −12.6 %"]
 
 
 def test_many_curves_by_time_are_told_apart():

@@ -19,6 +19,7 @@ from dirnet.cine.saving import save
 from dirnet.cine.segments import NAMES
 from tests.hearts import STUDY, heart, stack
 from transforms.cine_files import read_cine_stack
+from transforms.study_info import StudyInfo
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,8 @@ def test_a_long_axis_view_has_length_and_area_and_no_volumes(registrar, tmp_path
     assert found["plane_area_end_diastole_mm2"] == f"{numbers['plane_area_end_diastole_mm2']:.0f}"
     assert "end_diastolic_volume_ml" not in found
     assert "One plane: no volumes follow from it." in page
+    assert "<h2>How these were measured</h2>" in page  # nothing here has a normal value
+    assert "<ol" not in page
     assert not [text for text in numbers["warnings"] if "volume" in text or "apex" in text]
 
 
@@ -139,9 +142,13 @@ def test_unknown_is_said_and_is_no_number(registrar, tmp_path):
     assert "rv_end_diastolic_volume_ml" not in found
     assert "M 48–68," in page  # of both sexes, as it is not known
     assert "F 51–71 %" in page
+    cited = {int(number) for number in re.findall(r"<sup>(\d)</sup>", page)}
+    listed = {int(number): source for number, source in re.findall(r'<li value="(\d)">(.*)\.</li>', page)}
+    assert cited == set(listed) == {1, 2}
+    assert all(source == SOURCES[number - 1] for number, source in listed.items())
 
 
-def test_the_patients_name_on_request_alone(registrar, phantom_dir, tmp_path):
+def test_the_patients_name_on_request_alone(registrar, phantom_dir, tmp_path, monkeypatch):
     cine = read_cine_stack(next(phantom_dir.glob("SCD_IMAGES_01/SCD0000101/*")))
     drawn = np.zeros(cine.images.shape, bool)
     drawn[:, 0, 20:28, 28:36] = True
@@ -151,6 +158,11 @@ def test_the_patients_name_on_request_alone(registrar, phantom_dir, tmp_path):
         page = (tmp_path / "a.html").read_text(encoding="utf-8")
         assert ("Phantom SCD0000101" in page) == asked
         assert ("SCD0000101" in page) == asked
+    monkeypatch.setattr(
+        "dirnet.cine.report.read_study_info", lambda *_, **__: StudyInfo(patient_name="SCD1", patient_id="SCD1")
+    )
+    write_report(followed, tmp_path / "a.html", "cine", patient_name=True)
+    assert "<dt>Patient</dt><dd>SCD1</dd>" in (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "patient" not in json.dumps(followed.numbers).lower()
 
 

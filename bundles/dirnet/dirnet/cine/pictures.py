@@ -24,6 +24,7 @@ DASHES = ("-", "--", ":", "-.")
 YELLOW, BLUE = (0xF0, 0xE4, 0x42), (0x56, 0xB4, 0xE9)  # drawn and followed contour, as in other pictures
 GREYS = 126  # the first colours of a GIF, then yellow and blue; twice as many make the file larger by half
 SIDE = 320  # pixels of an animation's longer side at least; of several slices, of two
+HEADROOM = 0.08  # of a curve's height, above it: the marks at its largest value lie on no edge
 BAR = 4  # rows of it that show the place in the cycle
 
 
@@ -80,8 +81,12 @@ def curve_figure(
     ax.set(xlabel="frame" if times is None else "time, ms", ylabel=f"{quantity}, {unit}")
     if times is None:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if not any((curve < 0).any() for curve in values.values()):
+    known = np.concatenate([curve[np.isfinite(curve)] for curve in values.values()])
+    ax.margins(y=HEADROOM)
+    if not (known < 0).any():
         ax.set_ylim(bottom=0)  # an axis cut off below makes a heart look stronger than it is
+        if known.any():
+            ax.set_ylim(top=(1 + HEADROOM) * known.max())
     if len(values) > 1:
         figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     return figure
@@ -90,7 +95,8 @@ def curve_figure(
 def _mark(name: str, frame: int, curves: list[np.ndarray], unit: str) -> str:
     if len(curves) > 1 or np.isnan(curves[0][frame]):
         return name
-    return f"{name} {curves[0][frame]:.0f} {unit}"
+    value = f"{curves[0][frame]:.{1 if unit == '%' else 0}f}".replace("-", "−")
+    return f"{name} {value} {unit}"
 
 
 def save_animation(

@@ -26,7 +26,7 @@ from .bullseye import bullseye
 from .counting import Counting
 from .curves import volume_figure
 from .follow import Followed
-from .normal_ranges import NORMAL, SOURCES
+from .normal_ranges import NORMAL, SOURCES, Normal
 from .pictures import curve_figure
 from .segments import NAMES, from_base
 from .wall import positions_of
@@ -127,6 +127,7 @@ def write_report(
     numbers, study = followed.numbers, followed.study
     order, from_base_known = _order(followed)
     counting = Counting.of(followed.cine)
+    tables = _tables(numbers, followed.cine.one_plane)
     named = read_study_info(followed.cine, patient_name=True) if patient_name else StudyInfo()
     environment = Environment(
         loader=PackageLoader("dirnet.cine"),
@@ -140,14 +141,14 @@ def write_report(
     page = environment.get_template("report.html.j2").render(
         name=name,
         study=study,
-        named=named,
         rate_from=RATE_FROM.get(study.heart_rate_from or "", ""),
         cine=followed.cine,
         counting=counting,
         numbers=numbers,
-        tables=_tables(numbers, followed.cine.one_plane),
-        normal=NORMAL,
-        sources=SOURCES,
+        tables=tables,
+        normal={row.number: _normal(row, numbers) for _, rows in tables for row in rows},
+        sources=_cited([row for _, rows in tables for row in rows], numbers),
+        patient=" ".join(dict.fromkeys(filter(None, (named.patient_name, named.patient_id)))),
         curves=_curves(followed, counting),
         eyes=_eyes(numbers),
         segments=NAMES,
@@ -171,6 +172,19 @@ def _tables(numbers: dict[str, Any], one_plane: bool) -> list[tuple[str, Sequenc
     tables = (("Left ventricle", LEFT), ("Right ventricle", RIGHT), ("Ejection, filling and wall", WALL))
     kept = [(title, [row for row in rows if numbers[row.needs]]) for title, rows in tables]
     return [(title, rows) for title, rows in kept if rows]
+
+
+def _normal(row: Row, numbers: dict[str, Any]) -> tuple[Normal, str] | None:
+    """What is normal for a row, by body surface where that is known, and its unit; None where no source is known."""
+    if row.index in NORMAL and numbers[row.index] is not None:
+        return NORMAL[row.index], row.index_unit
+    return (NORMAL[row.number], row.unit) if row.number in NORMAL else None
+
+
+def _cited(rows: Sequence[Row], numbers: dict[str, Any]) -> dict[int, str]:
+    """The sources of what is normal for rows, by the number that they are cited by."""
+    found = {normal[0].source for row in rows if (normal := _normal(row, numbers)) is not None}
+    return {source + 1: SOURCES[source] for source in sorted(found)}
 
 
 def _curves(followed: Followed, counting: Counting) -> list[str]:
