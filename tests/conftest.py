@@ -67,13 +67,17 @@ def browser():
 
 @contextmanager
 def new_page(browser):
-    """A page without cookies; what it writes to its console, errors too, is in ``page.messages``."""
+    """A page without cookies; what it writes to its console, errors too, is in ``page.messages``, and which requests
+    failed, except those that were under way as it was left."""
     with browser.new_context(viewport={"width": 1200, "height": 900}) as context:
         page = context.new_page()
         page.messages = []
         page.on("console", lambda message: page.messages.append(message.text))
         page.on("pageerror", lambda error: page.messages.append(str(error)))
-        page.on("requestfailed", lambda request: page.messages.append(request.url))
+        page.on(
+            "requestfailed",
+            lambda request: request.failure == "net::ERR_ABORTED" or page.messages.append(request.url),
+        )
         yield page
 
 

@@ -176,6 +176,15 @@ def test_narrow_screens_show_all(followed):
     before = page.locator("#stage").bounding_box()
     page.evaluate("document.getElementById('status').textContent = 'Saved in ' + 'somewhere, '.repeat(60)")
     assert page.locator("#stage").bounding_box() == before
+    page.click("#compare")
+    legend, stored = (page.locator(part).bounding_box() for part in ("#legend .followed", "#stored"))
+    assert legend["x"] + legend["width"] <= stored["x"] or legend["y"] + legend["height"] <= stored["y"]
+    assert legend["height"] < 25  # on one line
+    page.evaluate(
+        "() => { const row = document.getElementById('slices'); "
+        "while (row.children.length < 12) row.append(row.firstChild.cloneNode(true)); }"
+    )
+    assert page.evaluate("(row => row.scrollWidth - row.clientWidth)(document.getElementById('slices'))") == 0
 
 
 def test_fingers_zoom_and_move(page, address, cines):
