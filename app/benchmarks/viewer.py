@@ -208,6 +208,7 @@ class _Reader:
     def _show(self, number: int, frame: int) -> None:
         self.page.click(f"#slices [data-slice='{number}']")
         self.page.locator("#frame").fill(str(frame + 1))
+        self._until(IMAGE)  # without it nothing can be drawn
         self.page.keyboard.press("0")
 
     def _place(self, x: float, y: float) -> tuple[float, float]:

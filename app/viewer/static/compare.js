@@ -56,6 +56,12 @@ export class Compare {
     element("other-frame").setAttribute("aria-valuetext", `frame ${number} of ${this.frames}${time}`);
   }
 
+  /** Show no image, and nothing on it. */
+  clear() {
+    this.scene.clear();
+    this.scene.mark([], null);
+  }
+
   #lay() {
     element("other-pane").hidden = !this.on;
     element("panes").classList.toggle("two", this.on);

@@ -6,8 +6,9 @@ import { say } from "./page.js";
 import { asChange } from "./work.js";
 
 export class Pen {
-  /** page: what is on the screen: `work`, `counting`, `rings(structure)` of what lies there; `changed()` is called after
-      a change, `go(at)` shows {slice, frame}, `refresh()` shows all as it is. */
+  /** page: what is on the screen: `work`, `counting`, `there`: whether the image of the slice is, `rings(structure)` of
+      what lies on it; `changed()` is called after a change, `go(at)` shows {slice, frame}, `refresh()` shows all as it
+      is. */
   constructor(page) {
     this.page = page;
   }
@@ -29,10 +30,10 @@ export class Pen {
     if (this.#work.document.change(content, about, at, step)) this.page.changed();
   }
 
-  /** The line that is being drawn here, {structure, slice, frame, points}, or null. */
+  /** The line that is being drawn here, {structure, slice, frame, points}, or null: without an image none is. */
   get open() {
     const { open } = this.#content, { slice, frame } = this.#here;
-    return open && open.slice === slice && open.frame === frame ? open : null;
+    return open && this.page.there && open.slice === slice && open.frame === frame ? open : null;
   }
 
   /** The drawing of the chosen structure here, or null. */

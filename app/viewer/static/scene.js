@@ -73,6 +73,12 @@ export class Scene {
     this.below.batchDraw();
   }
 
+  /** Show no image. */
+  clear() {
+    this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.below.batchDraw();
+  }
+
   /** Outlines to lie on the image, [{rings, colour, width, dash, opacity}], and what has moved. */
   mark(outlines, field) {
     this.outlines = outlines;

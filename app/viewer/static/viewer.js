@@ -52,6 +52,7 @@ const ready = new Map(); // the same, those that have come
 const pen = new Pen({
   get work() { return work; },
   get counting() { return counting; },
+  get there() { return !unread(); },
   rings: (structure) => outlines(work.slice, work.frame).find((line) => line.structure === structure)?.rings ?? null,
   changed, refresh,
   go: ({ slice, frame }) => Object.assign(work, { slice, frame }),
@@ -74,7 +75,13 @@ function get(what, read, slice = work.slice) {
         ready.set(key, data);
         if (slice === work.slice) refresh();
       },
-      (error) => { if (loaded.get(key) === request) say(error.message, "wrong"); },
+      (error) => {
+        if (loaded.get(key) !== request) return;
+        loaded.delete(key); // it is asked for again as it is looked at
+        if (slice !== work.slice) return;
+        enable();
+        say(error.message, "wrong");
+      },
     );
   }
   return ready.get(key) ?? null;
@@ -180,7 +187,7 @@ async function begin(cine) {
 /** The row of slices, once the slice itself has come. */
 async function showSmall(asked) {
   try {
-    await loaded.get(`frames ${asked.slice}`);
+    await loaded.get(`frames ${asked.slice}`)?.catch(() => null); // which says itself why it failed
     const images = await server.readSmall(asked.cine.id);
     if (work !== asked) return;
     overview.take(images);
@@ -205,13 +212,15 @@ function refresh() {
   const at = (images, number) => images.subarray(number * count, (number + 1) * count);
   element("stage").ariaBusy = String(!pixels);
   if (pixels) scene.show(at(pixels, frame), grey.table);
+  else scene.clear();
 
-  const lines = outlines(slice, frame), part = moved?.length / cine.frames;
+  const lines = pixels ? outlines(slice, frame) : [], part = moved?.length / cine.frames;
   const field = moved && {
     mode: motion, step: result.field_step, moved: moved.subarray(frame * part, (frame + 1) * part),
   };
   scene.mark(lines, field);
-  if (compare.on && frames) {
+  if (compare.on && !frames) compare.clear();
+  else if (compare.on) {
     compare.show(at(frames, compare.frame), grey.table, outlines(slice, compare.frame), counting, cine.times);
   }
   const still = !player.playing && !blinking, { open } = pen;
@@ -278,6 +287,13 @@ function describeShown(asWarped) {
     : [ed !== null && "ED", es !== null && "ES"].filter(Boolean).join(" and ") + " by hand";
 }
 
+/** Why nothing can be drawn on the slice that is shown, or null: its image is not there. */
+function unread() {
+  const key = `frames ${work.slice}`;
+  if (ready.has(key)) return null;
+  return loaded.has(key) ? "The slice is being read." : "The slice could not be read: choose it once more.";
+}
+
 /** Why each button cannot do now what it is for; null where it can. */
 function reasons() {
   if (!work) return null;
@@ -290,19 +306,21 @@ function reasons() {
   const stays = waits ?? (saving ? "Being saved." : !result ? nothing ?? "Propagate first." : null);
   const none = work.content.suggested ? null : "Nothing is suggested: A asks for it.";
   const here = none ?? (work.suggestedSlices.has(slice) ? null : "Nothing is suggested on this slice.");
+  const unseen = unread();
   return {
+    draw: unseen,
     undo: drawing.past.length ? null : "There is nothing to undo.",
     redo: drawing.coming.length ? null : "Nothing was undone.",
-    "copy-slice": pen.cannotCopy(1, 0), "copy-slice-back": pen.cannotCopy(-1, 0),
-    "copy-frame": pen.cannotCopy(0, 1), "copy-frame-back": pen.cannotCopy(0, -1),
-    "clear-contour": pen.cannotClear(),
-    clear: drawing.onSlice(slice).length || pen.open ? null : "Nothing is drawn on this slice.",
+    "copy-slice": unseen ?? pen.cannotCopy(1, 0), "copy-slice-back": unseen ?? pen.cannotCopy(-1, 0),
+    "copy-frame": unseen ?? pen.cannotCopy(0, 1), "copy-frame-back": unseen ?? pen.cannotCopy(0, -1),
+    "clear-contour": unseen ?? pen.cannotClear(),
+    clear: unseen ?? (drawing.onSlice(slice).length || pen.open ? null : "Nothing is drawn on this slice."),
     propagate: waits ?? line ?? nothing,
     blink: followed, field: followed,
     save: stays, report: stays, download: stays,
     gallery: cine.slices > 1 ? null : "There is one slice alone.",
     suggest: suggesting ? "The network is at work." : line ?? cannotSuggest(),
-    accept: here, "accept-all": none, dismiss: here, "dismiss-all": none,
+    accept: here ?? unseen, "accept-all": none, dismiss: here, "dismiss-all": none,
     "phases-auto": content.ed === null && content.es === null ? "They are found by the volume." : null,
     "in-ed": nothing, "in-es": nothing,
   };

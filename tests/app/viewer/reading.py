@@ -50,8 +50,13 @@ class Reader:
         """As files count, from 0; the page counts from 1."""
         return int(self.page.locator("#time").inner_text().split()[1]) - 1
 
+    def wait(self):
+        """For the image of the slice: before it is there, nothing can be drawn."""
+        self.page.locator("#stage[aria-busy=false]").wait_for()
+
     def go_to(self, frame):
         self.page.locator("#frame").fill(str(frame + 1))
+        self.wait()
 
     def slice(self):
         """As files count."""
@@ -59,6 +64,7 @@ class Reader:
 
     def go_to_slice(self, number):
         self.page.click(f"#slices [data-slice='{number}']")
+        self.wait()
 
     def scale(self):
         """The stage, the scale of the image that fills it, and where the middle of its first pixel is."""

@@ -350,6 +350,7 @@ def test_what_is_drawn_stays_when_a_cine_is_chosen_twice(reader, address):
         page.click("#cines li:nth-child(2) button")
     let(page, held)
     page.locator("#where:has-text('SCD0000201')").wait_for()
+    reader.wait()
     reader.press("d")
     reader.click(40, 30)
     if held:
@@ -374,6 +375,74 @@ def test_the_slices_beside_are_there_before_they_are_asked_for(page, address):
     page.locator("#slices [data-slice='0'][aria-pressed=true]").wait_for()
     assert page.locator("#stage").get_attribute("aria-busy") == "false"
     assert held == []
+
+
+def opened(page, address, cines):
+    """The first phantom as it is opened, before its other slice is looked at."""
+    page.goto(address)
+    page.click("#cines li:first-child button")
+    page.locator("#status:has-text('2 slices, 10 frames')").wait_for()
+    reader = Reader(page, cines.lumens.shape[2:])
+    reader.wait()
+    return reader
+
+
+def from_slice(reader, cines, number):
+    """How far the stage is from the image of a slice, on the frame that is shown; None where it shows nothing."""
+    wide, level = Shown.of(cines.stack).window
+    inside = (slice(16, -12), slice(12, -12))  # clear of the writing in the corners
+    seen = reader.at_pixels(reader.see())[..., 0][inside]
+    expected = 255 * np.clip((cines.stack.images[number, reader.frame()][inside] - level) / wide + 0.5, 0, 1)
+    return None if np.ptp(seen) < 2 else np.abs(seen - expected).mean()
+
+
+def test_a_slice_is_blank_and_not_drawn_on_until_its_image_has_come(page, address, cines):
+    held = hold(page, "**/slices/0/frames")
+    reader = opened(page, address, cines)
+    assert from_slice(reader, cines, 1) < 3
+    reader.press("ArrowDown")
+    assert page.locator("#where").inner_text().endswith("slice 2 of 2, apex")
+    assert from_slice(reader, cines, 0) is None
+    for key in ("d", "x", "c"):
+        reader.press(key)
+        assert reader.status() == "The slice is being read."
+    let(page, held)
+    assert from_slice(reader, cines, 0) < 3
+    reader.press("d")
+    for corner in ((40, 30), (70, 30), (70, 60)):
+        reader.click(*corner)
+    page.locator("#kept[data-state=kept]").wait_for()
+
+    # nor is the contour closed that was being drawn on it
+    page.goto(address)
+    page.click("#cines li:first-child button")
+    page.locator("#status:has-text('restored')").wait_for()
+    assert from_slice(reader, cines, 0) is None
+    reader.press("Enter")
+    let(page, held)
+    assert page.locator("#slices .has-contour").count() == 0
+    reader.press("Enter")
+    assert page.locator("#slices .has-contour").count() == 1
+
+
+def test_a_slice_that_could_not_be_read_is_asked_for_again(page, address, cines):
+    """Silently where it was not looked at."""
+    held = hold(page, "**/slices/0/frames")
+    reader = opened(page, address, cines)
+    failure = {"status": 500, "json": {"detail": "The disk is gone."}}
+    let(page, held, **failure)
+    assert reader.status().startswith("2 slices, 10 frames")
+    reader.press("ArrowDown")
+    let(page, held, **failure)
+    assert reader.status() == "The disk is gone."
+    assert from_slice(reader, cines, 0) is None
+    reader.press("d")
+    assert reader.status() == "The slice could not be read: choose it once more."
+    page.click("#slices [data-slice='0']")
+    let(page, held)
+    assert from_slice(reader, cines, 0) < 3
+    reader.press("d")
+    assert page.locator("#draw").get_attribute("aria-pressed") == "true"
 
 
 def test_work_is_called_kept_once_all_of_it_is(reader):
