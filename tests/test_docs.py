@@ -25,6 +25,7 @@ PAGES = [
     ROOT / "README.md",
     DOCS / "register.md",
     DOCS / "structures.md",
+    DOCS / "report.md",
     DOCS / "itk.md",
     DOCS / "similarities.md",
 ]  # Python is run

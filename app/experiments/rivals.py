@@ -55,7 +55,7 @@ RIVALS = {
         ),
         Row(
             "elastix_tuned",
-            "elastix, B-spline by NCC",
+            "elastix, tuned",
             {
                 2: _class(
                     PEERS + "ElastixInferer",
@@ -68,13 +68,13 @@ RIVALS = {
                 ),
                 3: _class(
                     PEERS + "ElastixInferer",
-                    grid_spacing=8,
+                    grid_spacing=5,
                     resolutions=2,
-                    iterations=200,
-                    samples=4096,
+                    iterations=150,
+                    samples=2048,
                     downsample=False,
-                    bending_energy=1,
                     spatial_dims=3,
+                    metric="AdvancedMattesMutualInformation",
                     affine=True,
                 ),
             },
