@@ -43,6 +43,14 @@ export function withoutSuggested(content, gone) {
   return Object.freeze({ ...content, suggested: contours.length ? { ...suggested, contours } : null });
 }
 
+/** A content in which what a network has drawn on a frame, {frame, contours}, is suggested in place of what was: of each
+    slice the structures that are not drawn there. The content itself where that leaves none. */
+export function withSuggested(content, { frame, contours }) {
+  const drawn = new Set(contoursOf(content).map(({ structure, slice }) => `${structure} ${slice}`));
+  const left = contours.filter(({ structure, slice }) => !drawn.has(`${structure} ${slice}`));
+  return left.length ? Object.freeze({ ...content, suggested: { frame, contours: left } }) : content;
+}
+
 /** All contours of a content, [{structure, slice, frame, drawing}]. */
 export function contoursOf(content) {
   return Object.entries(content.contours).map(([key, drawing]) => ({ ...placeOf(key), drawing }));

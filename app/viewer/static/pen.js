@@ -1,7 +1,7 @@
 /* All that changes a drawing, each a step that can be undone. */
 
 import { many } from "./counting.js";
-import { contoursOf, NAMES, withContours, withoutSuggested } from "./document.js";
+import { contoursOf, NAMES, withContours, withoutSuggested, withSuggested } from "./document.js";
 import { say } from "./page.js";
 import { asChange } from "./work.js";
 
@@ -135,25 +135,26 @@ export class Pen {
     say("The slice is cleared. Ctrl+Z brings it back.");
   }
 
-  /** Contours of a file, in place of all of the same structures. @returns the structures. */
-  load(name, contours) {
+  /** Contours of a file, in place of all of the same structures; with those that are only suggested, {frame, contours},
+      or null. @returns the structures. */
+  load(name, contours, offered) {
     const structures = [...new Set(contours.map(({ structure }) => structure))];
     const old = contoursOf(this.#content).filter(({ structure }) => structures.includes(structure));
     const cleared = old.map((contour) => ({ ...contour, drawing: null }));
-    this.#change(withContours(this.#content, [...cleared, ...contours.map(asChange)]), `${name} loaded`);
+    const content = withContours(this.#content, [...cleared, ...contours.map(asChange)]);
+    this.#change(offered ? withSuggested(content, offered) : content, `${name} loaded`);
     return structures;
   }
 
-  /** Offer what a network has drawn on a frame, on slices on which nothing is drawn. @returns where it can be seen,
-      {slice, frame}, or null where there is nothing to offer. */
-  suggest({ frame, contours }) {
-    const { slice, document } = this.#work, drawn = document.slices;
-    const offered = contours.filter((contour) => !drawn.has(contour.slice));
-    const slices = this.page.counting.order.filter((number) => offered.some((contour) => contour.slice === number));
-    if (!slices.length) return null;
+  /** Suggest what a network has drawn on a frame, {frame, contours}. @returns where it can be seen, {slice, frame}, or
+      null where all of it is drawn already. */
+  suggest(found) {
+    const { slice } = this.#work, content = withSuggested(this.#content, found);
+    if (content === this.#content) return null;
+    const { frame, contours } = content.suggested;
+    const slices = this.page.counting.order.filter((number) => contours.some((contour) => contour.slice === number));
     const at = { slice: slices.includes(slice) ? slice : slices[Math.floor(slices.length / 2)], frame };
-    const content = { ...this.#content, suggested: { frame, contours: offered } };
-    this.#change(Object.freeze(content), "contours suggested", at);
+    this.#change(content, "contours suggested", at);
     return at;
   }
 

@@ -468,10 +468,11 @@ async function loadMask(files) {
     if (work !== asked || loading !== files) return;
     if (asked.content !== content) throw new Error(`${file.name} was not taken: the drawing has changed since.`);
     player.stop();
-    if (isOffer(contours)) return offer({ frame: contours[0].frame, contours }, true);
-    const structures = pen.load(file.name, contours);
-    const frames = [...new Set(contours.map((contour) => contour.frame))].sort((a, b) => a - b);
-    const slices = new Set(contours.map((contour) => contour.slice));
+    const { drawn, offered } = sorted(contours);
+    if (!drawn.length) return offer(offered, true, `${file.name}: all that a network has drawn there is drawn already.`);
+    const structures = pen.load(file.name, drawn, offered);
+    const frames = [...new Set(drawn.map((contour) => contour.frame))].sort((a, b) => a - b);
+    const slices = new Set(drawn.map((contour) => contour.slice));
     if (!frames.includes(work.frame)) [work.frame] = frames;
     if (!slices.has(work.slice)) work.slice = [...slices][Math.floor(slices.size / 2)];
     if (!structures.includes(work.structure)) [work.structure] = structures;
@@ -482,7 +483,9 @@ async function loadMask(files) {
     const extent = `${names} drawn on ${slices.size} of ${many(work.cine.slices, "slice")}, ${numbers}`;
     const all = frames.length === work.cine.frames && frames.length > 1
       ? " Where it was followed, choose the JSON file that was saved beside it too: then what was drawn alone is taken." : "";
-    say(`${file.name}: ${extent}. Click on a contour to correct it.${all}`);
+    const suggested = offered && work.content.suggested
+      ? ` ${suggestedOn()} Nobody has looked at that: Y accepts the slice, Shift+Y all.` : "";
+    say(`${file.name}: ${extent}. Click on a contour to correct it.${suggested}${all}`);
   } catch (error) {
     if (work === asked && loading === files) say(counting.said(error.message), "wrong");
   } finally {
@@ -490,10 +493,14 @@ async function loadMask(files) {
   }
 }
 
-/** Whether contours are what a network drew on one frame, and nobody has looked at: a suggestion. */
-function isOffer(contours) {
-  const [first] = contours;
-  return contours.every(({ by, frame }) => by === "network, not looked at" && frame === first.frame);
+/** Contours of a file, those that are taken as drawn and those that are offered, {frame, contours} or null: of a network,
+    and nobody has looked at them. What is suggested is of one frame, so of several they are taken. */
+function sorted(contours) {
+  const unseen = contours.filter(({ by }) => by === "network, not looked at");
+  const [first] = unseen;
+  if (!first || unseen.some(({ frame }) => frame !== first.frame)) return { drawn: contours, offered: null };
+  const drawn = contours.filter((contour) => !unseen.includes(contour));
+  return { drawn, offered: { frame: first.frame, contours: unseen } };
 }
 
 /** Have a network draw, for the reader to accept. */
@@ -506,7 +513,10 @@ async function suggest() {
   say("The network is looking at the cine …", "busy");
   try {
     const found = await server.watched(cine.id, "suggest", server.suggest(cine.id, ed), told);
-    if (work === asked) offer(found, work.slice === slice && work.frame === frame);
+    if (work !== asked) return;
+    const drawn = work.document.slices, contours = found.contours.filter((contour) => !drawn.has(contour.slice));
+    const none = "The slices on which the network finds a ventricle are drawn on already.";
+    offer({ ...found, contours }, work.slice === slice && work.frame === frame, none);
   } catch (error) {
     if (work === asked) say(counting.said(error.message), "wrong");
   } finally {
@@ -515,14 +525,17 @@ async function suggest() {
   }
 }
 
-/** Show what a network has drawn, as a suggestion; there, where the reader is still looking at the same image. */
-function offer(found, there) {
+/** Show what a network has drawn, as a suggestion; there, where the reader is still looking at the same image. Where all
+    of it is drawn already, `none` is said. */
+function offer(found, there, none) {
   const at = pen.suggest(found);
-  if (!at) return say("The slices on which the network finds a ventricle are drawn on already.");
+  if (!at) return say(none);
   if (there) Object.assign(work, at);
-  const where = `${many(work.suggestedSlices.size, "slice")}, frame ${counting.frame(found.frame)}`;
-  say(`Suggested on ${where}. Look at each: Y accepts the slice, Shift+Y all, Q dismisses;`
-    + " drag a line to mend it.");
+  say(`${suggestedOn()} Look at each: Y accepts the slice, Shift+Y all, Q dismisses; drag a line to mend it.`);
+}
+
+function suggestedOn() {
+  return `Suggested on ${many(work.suggestedSlices.size, "slice")}, frame ${counting.frame(work.content.suggested.frame)}.`;
 }
 
 function propagate() {

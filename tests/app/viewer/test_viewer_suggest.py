@@ -7,8 +7,11 @@ import json
 import numpy as np
 
 from dirnet.cine.first_drawing import save_first
+from dirnet.cine.saving import LABELS, write_masks
 from dirnet.first_contours import FirstContours
 from tests.app.viewer.reading import EPICARDIUM, LUMEN
+from transforms.authors import UNSEEN
+from transforms.saved_masks import describe, sidecar
 
 
 def network_by(work):
@@ -77,6 +80,7 @@ def test_a_network_suggests_and_the_reader_decides(viewer, cines, dice):
     assert numbers["drawn_on_frames"] == [cines.ed]
     load_again(viewer, work)
     offer_of_a_file(viewer, cines, offered)
+    what_nobody_has_looked_at_is_offered(viewer, cines)
     assert viewer.page.messages == []
 
 
@@ -101,11 +105,48 @@ def offer_of_a_file(viewer, cines, offered):
         reader.go_to_slice(number)
         reader.press("Shift+X")
     save_first(offered, cines.stack, cines.ed, elsewhere, "a")
-    viewer.page.set_input_files("#mask", [elsewhere / f"a_first_contours.{end}" for end in ("json", "nii.gz")])
+    pair = [elsewhere / f"a_first_contours.{end}" for end in ("json", "nii.gz")]
+    viewer.page.set_input_files("#mask", pair)
     viewer.page.locator("#status:has-text('Suggested on 2 slices')").wait_for()
     assert viewer.page.locator("#slices .has-contour").count() == 0
+    # beside a lumen that is there the epicardium can still be taken
+    reader.press("Shift+Y")
+    reader.press("2")
+    for number in (0, 1):
+        reader.go_to_slice(number)
+        reader.press("x")
+    viewer.page.set_input_files("#mask", pair)
+    viewer.page.locator("#status:has-text('Suggested on 2 slices')").wait_for()
+    reader.press("Shift+Y")
+    viewer.page.locator("#status:has-text('Followed')").wait_for()  # which else would be said after what is awaited
+    viewer.page.set_input_files("#mask", pair)
+    viewer.page.locator("#status:has-text('a_first_contours.nii.gz: all that a network has drawn')").wait_for()
+    assert viewer.page.locator("#suggested").is_hidden()
     viewer.page.set_input_files("#mask", [elsewhere / f"a_first_contours.{end}" for end in ("png", "nii.gz")])
     assert reader.status().startswith("Choose one mask")
+
+
+def what_nobody_has_looked_at_is_offered(viewer, cines):
+    """Of a file whose other slice the reader drew, which is loaded."""
+    reader, page, path = viewer.reader, viewer.page, viewer.folder / "mixed.nii.gz"
+    for number in (0, 1):
+        reader.go_to_slice(number)
+        reader.press("Shift+X")
+    masks = np.zeros(cines.lumens.shape, bool)
+    masks[:, cines.ed] = cines.lumens[:, cines.ed] > 0
+    write_masks(path, {"lumen": masks}, cines.stack)
+    slices, authors = {"lumen": {0: [cines.ed], 1: [cines.ed]}}, {"lumen": {1: {cines.ed: UNSEEN}}}
+    sidecar(path).write_text(json.dumps(describe(path, LABELS, slices, authors)))
+    page.set_input_files("#mask", [path, sidecar(path)])
+    frame = f"frame {cines.ed + 1}"
+    said = f"lumen drawn on 1 of 2 slices, {frame}. Click on a contour to correct it. Suggested on 1 slice, {frame}."
+    page.locator(f"#status:has-text('{said}')").wait_for()
+    assert page.locator("#slices .has-contour").get_attribute("data-slice") == "0"
+    reader.go_to_slice(1)
+    reader.press("y")
+    page.locator("#kept[data-state=kept]").wait_for()
+    work = json.loads(next(viewer.folder.rglob("CINESAX_300_session.json")).read_text())
+    assert network_by(work) == {("lumen", 0): None, ("lumen", 1): "network"}
 
 
 def drag_right_side(reader, mask, by):
