@@ -16,7 +16,7 @@ from .grids import on_slices
 from .itk_files import is_itk
 from .nifti_files import is_nifti
 from .paths import check_file
-from .saved_masks import is_described_by, read_saved, sidecar
+from .saved_masks import read_saved
 from .segmentation_files import is_segmentation, read_segmentation
 from .structure_set_files import is_structure_set, read_structure_set
 from .structures import Labels, drawing_file, from_labels, from_segments, merge_walls, parse_labels
@@ -203,17 +203,16 @@ def read_authors(files: Sequence[str | Path], drawn: Mapping[str, np.ndarray]) -
     found: dict[str, dict[int, dict[int, str]]] = {}
     for file in files:
         name, path = drawing_file(file)
-        saved = None
-        if is_nifti(path) and is_described_by(path, sidecar(path)):
-            saved = read_saved(path, next(iter(drawn.values())).shape[:2])
+        saved = read_saved(path, next(iter(drawn.values())).shape[:2]) if is_nifti(path) else None
         for structure, slices in saved.authors.items() if saved else ():
-            masks = drawn.get(name or structure)
+            known = "epicardium" if name == "myocardium" else name or structure  # as walls are merged
+            masks = drawn.get(known)
             if masks is None:
                 continue
             for number, frames in slices.items():
                 there = {frame: author for frame, author in frames.items() if masks[number, frame].any()}
                 if there:
-                    found.setdefault(name or structure, {}).setdefault(number, {}).update(there)
+                    found.setdefault(known, {}).setdefault(number, {}).update(there)
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .authors import Authors, parse_authors
+from .authors import MENDED, Authors, parse_authors
 from .errors import InputError
 from .structures import parse_labels
 
@@ -31,7 +31,7 @@ class SavedMasks:
     Attributes:
         labels: value by structure.
         drawn: frames that were drawn on by hand, by structure and slice; empty where the masks have changed since.
-        authors: of those that were not drawn by the reader alone.
+        authors: of those that were not drawn by the reader alone; mended, where the masks have changed since.
     """
 
     labels: dict[str, int]
@@ -99,7 +99,14 @@ def read_saved(masks: Path, shape: tuple[int, int]) -> SavedMasks | None:
         ) from error
     if not same:
         logger.warning(f"{masks.name} has changed since it was saved: all frames in it count as drawn")
-    return SavedMasks(labels or {}, drawn if same else {}, authors if same else {})
+    return SavedMasks(labels or {}, drawn if same else {}, authors if same else _mended(authors))
+
+
+def _mended(authors: Authors) -> Authors:
+    return {
+        structure: {number: dict.fromkeys(frames, MENDED) for number, frames in slices.items()}
+        for structure, slices in authors.items()
+    }
 
 
 def _index(value: Any, count: int) -> int:

@@ -60,7 +60,8 @@ def read_slices(path: str | Path) -> tuple[sitk.Image, bool]:
         if image.GetDimension() == 3 and placed and not low <= image.GetSpacing()[2] <= high:
             raise InputError(
                 f"{path}: expected slices of one time, found {image.GetSize()} with a third axis of "
-                f"{image.GetSpacing()[2]:g}: is it time?"
+                f"{image.GetSpacing()[2]:g}: slices lie {low:g} to {high:g} mm apart. Is it time? Volumes need weights "
+                "of volumes (--weights hippocampus)"
             )
     elif is_itk(path):
         image, placed = read_itk(path), True

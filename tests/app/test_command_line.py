@@ -250,7 +250,7 @@ def test_a_failure_midway_leaves_no_mixed_results(data, tmp_path, monkeypatch):
         (["propagate", "{series}", "{mask}", "--ed", "3", "--es", "3"], "ED and ES are both frame 3"),
         (["propagate", "{series}", "{mask}", "--insertions", "3,4"], "--insertions: expected x,y,x,y, four numbers"),
         (["propagate", "{series}", "{mask}", "--patient_name"], "--patient_name is of the report: add --report"),
-        (["info", "--weights", "nowhere.pt"], "checkpoint 'nowhere.pt' does not exist"),
+        (["info", "--weights", "nowhere.pt"], "weights 'nowhere.pt' do not exist; expected unsupervised"),
     ],
 )
 def test_errors_are_one_line_that_names_what_is_wrong(data, monkeypatch, capsys, arguments, message):

@@ -8,6 +8,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from dirnet import InputError, Registrar
 from dirnet.fields.resampling import warp
 from dirnet.nets.losses import ncc
+from dirnet.nets.networks import DIRNet
 from dirnet.propagation import nearest_drawn, neighbours, signed_distance
 from transforms.cine import scale_intensity
 from transforms.phantom import Phantom
@@ -109,6 +110,34 @@ def test_the_lumen_ends_where_the_epicardium_alone_was_drawn(registrar):
     assert not (found["lumen"] & ~found["epicardium"]).any()
 
 
+@pytest.mark.parametrize(("weights", "pixels"), [("unsupervised", 0.05), ("contours", 0.5)])
+def test_a_heart_in_a_window_moves_as_in_the_whole_image(weights, pixels):
+    """`contours` sees further than the margin."""
+    registrar, phantom = Registrar.load(weights), Phantom(3, size=(256, 256))
+    cine, drawn = phantom.cine(1)[[phantom.ed, phantom.es]], phantom.lumen(1, phantom.ed)
+    found = registrar.propagate(cine, drawn, 0)
+    whole = registrar.displacement(torch.from_numpy(scale_intensity(cine))[None]).ddf[0].numpy()
+    near = binary_dilation(drawn, iterations=6)
+    assert np.abs(whole[:, near]).max() > 5
+    assert np.abs(found.ddf[1] - whole)[:, near].max() < pixels
+
+
+def test_weights_of_one_size_alone_follow_nothing():
+    one_size = Registrar(DIRNet(channels=2, poolings=3, fully_connected=(64, 64)))
+    with pytest.raises(InputError, match=r"these weights register images of \(64, 64\) pixels alone"):
+        one_size.propagate(np.zeros((3, 64, 64), np.float32), disc(6, (32, 32), (64, 64)), 0)
+
+
+def test_fields_of_another_size_are_refused(registrar, heart):
+    cine, lumen = heart
+
+    def small(registrar, frames, frame):
+        return torch.zeros(len(frames), 2, 5, 5)
+
+    with pytest.raises(InputError, match=r"fields: expected those of the window, \(\d+, 2, \d+, \d+\), found .*5, 5"):
+        registrar.propagate(cine, lumen[0], 0, fields=small)
+
+
 @pytest.mark.parametrize("size", [(256, 256), (216, 232)])
 @pytest.mark.parametrize("centre", [(0.47, 0.55), (0.2, 0.9)])
 def test_a_window_gives_what_the_whole_image_does(size, centre):
@@ -144,7 +173,7 @@ def test_the_window_holds_all_frames_and_structures(registrar):
     lumen, rv = (np.zeros(cine.shape, bool) for _ in range(2))
     lumen[0], lumen[2], rv[2] = (disc(10, (100, place), cine.shape[1:]) for place in (60, 90, 190))
     found = registrar.propagate(cine, {"lumen": lumen, "rv": rv}, fields=still)
-    assert found.window == (slice(32, 160), slice(16, 224))
+    assert found.window == (slice(32, 160), slice(16, 240))
     assert found.structures["lumen"].shape == found.ddf[:, 0].shape == cine.shape
     (ring,) = found.contours("rv")[1]
     assert np.hypot(*(ring - (190, 100)).T) == pytest.approx(np.full(len(ring), 9.75), abs=0.5)

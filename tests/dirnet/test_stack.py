@@ -128,7 +128,7 @@ def test_what_is_no_stack_is_refused(phases, tmp_path):
     times.SetSpacing((1.25, 1.5, 0.03))
     times.SetOrigin((1, 2, 3))
     sitk.WriteImage(times, tmp_path / "times.nii.gz")
-    with pytest.raises(InputError, match=r"times\.nii\.gz: .* with a third axis of 0\.03: is it time\?"):
+    with pytest.raises(InputError, match=r"times\.nii\.gz: .* with a third axis of 0\.03: slices lie .* Is it time\?"):
         read_slices(tmp_path / "times.nii.gz")
     sitk.WriteImage(volume(phases[0])[:, :, :1], tmp_path / "one.nii.gz")
     with pytest.raises(

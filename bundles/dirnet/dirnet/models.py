@@ -24,7 +24,10 @@ def weights_file(path: str | Path | None = None) -> Path:
     Raises:
         FileNotFoundError: when there is no such file, or no weights in the folder.
     """
-    return _file(SHIPPED_WEIGHTS if path is None else SHIPPED.get(str(path), Path(path)))
+    file = SHIPPED_WEIGHTS if path is None else SHIPPED.get(str(path), Path(path))
+    if not file.exists():
+        raise FileNotFoundError(f"weights '{path}' do not exist; expected {', '.join(SHIPPED)}, a file or a folder")
+    return _file(file)
 
 
 def drawing_weights_file(path: str | Path | None = None) -> Path:

@@ -77,6 +77,7 @@ class Registrar:
     def __init__(self, network: nn.Module, device: torch.device | str | None = None, refinement: int = 0) -> None:
         check_registers(network)
         self.spatial_dims = int(network.spatial_dims)  # type: ignore[arg-type]  # a network's own attribute
+        self.only_size = None if getattr(network, "any_size", True) else tuple(network.image_size)  # type: ignore[arg-type]
         self.device = torch.device(device or default_device())
         self.amp = bfloat16_pays(self.device, self.spatial_dims)
         self.refinement = check_steps(refinement)
@@ -284,6 +285,11 @@ class Registrar:
                 drawn; or a structure is unknown, see :data:`transforms.structures.STRUCTURES`.
         """
         self._check_dims(2)
+        if self.only_size is not None:
+            raise InputError(
+                f"these weights register images of {self.only_size} pixels alone; a drawing is followed in a window "
+                "around it, by weights for all sizes"
+            )
         images = as_array(cine, "cine")
         if images.ndim != 3 or len(images) < 2 or 0 in images.shape:
             raise InputError(f"expected a cine (T, H, W) of two frames or more, found an array of {images.shape}")
@@ -322,6 +328,10 @@ class Registrar:
         pairs = sorted({(int(key), target) for side in sides for target, key in enumerate(side)})
         if fields is not None:
             every = {key: fields(self, frames, key) for key in {key for key, _ in pairs}}
+            expected = (len(frames), 2, *frames.shape[2:])
+            for found in every.values():
+                if tuple(found.shape) != expected:
+                    raise InputError(f"fields: expected those of the window, {expected}, found {tuple(found.shape)}")
             return {(key, target): every[key][target] for key, target in pairs}
         return dict(zip(pairs, _direct(self, frames, pairs), strict=True))
 

@@ -44,7 +44,7 @@ def test_what_is_not_installed_is_left_out_with_a_word(monkeypatch):
 def test_wrong_rows_and_weights(tmp_path):
     with pytest.raises(ValueError, match=r"^rows must be some of before,.*; got 'ants'"):
         chosen_rows("ants", [], 3)
-    with pytest.raises(FileNotFoundError, match="checkpoint 'none' does not exist"):
+    with pytest.raises(FileNotFoundError, match="weights 'none' do not exist"):
         chosen_rows("before", ["none"], 3)
     (tmp_path / "a.pt").touch()
     with pytest.raises(ValueError, match="a title of its own for each, TITLE=FILE; got a, a"):

@@ -21,6 +21,7 @@ def followed(areas=AREAS, slices=None, even=True, **changes):
     made = SimpleNamespace(
         structures={"lumen": masks},
         volumes={},
+        drawn={"lumen": {number: [0] for number in slices}},
         areas={"lumen": np.where(np.isin(range(len(areas)), list(slices))[:, None], curves, np.nan)},
         slices={
             number: SimpleNamespace(folded_percent=np.zeros(FRAMES), estimated_dice=np.full(FRAMES, 0.95))
@@ -83,9 +84,35 @@ def test_slices_that_are_not_the_ventricle():
     assert warnings_of(followed((500.0,))) == []  # a cine of one slice is not said to be a ventricle
 
 
-def test_a_right_ventricle_that_does_not_contract():
-    ml = np.array([100.0, 104.0, 102.0])
-    assert warnings_of(followed(volumes={"rv": SimpleNamespace(ml=ml)})) == [
-        "right ventricle: ejection fraction of -4 %: beyond what hearts do (5 to 90 %)"
+@pytest.mark.parametrize(("structure", "ventricle"), [("lumen", "left"), ("rv", "right")])
+def test_a_ventricle_that_does_not_contract(structure, ventricle):
+    def said(ml):
+        heart = followed(volumes={structure: SimpleNamespace(ml=np.array(ml))})
+        heart.areas["rv"] = heart.areas["lumen"]
+        return warnings_of(heart)
+
+    assert said([100.0, 104.0, 102.0]) == [
+        f"{ventricle} ventricle: ejection fraction of -4 %: beyond what hearts do (5 to 90 %); is each structure "
+        "what it is named?"
     ]
-    assert warnings_of(followed(volumes={"rv": SimpleNamespace(ml=ml * [1, 0.5, 1])})) == []
+    assert said([100.0, 52.0, 102.0]) == []
+
+
+def test_a_right_ventricle_on_few_slices():
+    heart = followed(volumes={"rv": SimpleNamespace(ml=np.array([6.0, 3.0, 5.0]))})
+    heart.areas["rv"] = np.where(np.arange(5)[:, None] == 2, heart.areas["lumen"], np.nan)
+    assert warnings_of(heart) == [
+        "right ventricle: drawn on slice 2 alone, the lumen on 5 slices: its volumes are of what is drawn"
+    ]
+    heart.areas["rv"][3:] = 100
+    assert warnings_of(heart) == []  # it ends before the left one
+
+
+def test_a_frame_that_comes_out_as_end_systole():
+    def said(frames):
+        return warnings_of(followed(drawn={"lumen": {2: frames[:1], 3: frames}}))
+
+    assert said([1]) == [
+        "drawn on frame 1 alone, which comes out as end-systole, and frame 0 as end-diastole: was it drawn there?"
+    ]
+    assert said([0]) == said([0, 1]) == said([2]) == []

@@ -18,7 +18,7 @@ __all__ = ["doubtful_slices", "warnings_of"]
 
 MOST_FOLDED = 0.1  # % of the pixels of the window that is registered
 CIRCUMFERENTIAL_STRAIN = (-55.0, 10.0)  # %, of hearts, ill ones too
-RV_EJECTION_FRACTION = (5.0, 90.0)  # %, of hearts, ill ones too
+EJECTION_FRACTION = (5.0, 90.0)  # %, of either ventricle, ill ones too
 # Area at end-diastole. Of 44 patients of the Sunnybrook data, drawn from base to apex by an expert, one is above the
 # first and one below the second.
 APEX_AREA = 0.6  # of the smaller end slice, as a part of the largest
@@ -28,18 +28,27 @@ BASE_GROWTH = 0.8  # of the larger end slice's neighbour, as a part of that slic
 def warnings_of(followed: Followed) -> list[str]:
     """What is doubtful in a cine's followed contours; empty where nothing is.
 
-    Folds above 0.1 %, contours that touch the image's border or probably fit badly; strain or a right ventricle's
-    ejection fraction beyond what hearts do;
-    slices that were not drawn on between others, lie unequally far apart, or probably do not reach base or apex;
-    slices of the lumen without epicardium, where that was drawn on others.
+    A single drawn frame that comes out as end-systole; folds above 0.1 %, contours that touch the image's border or
+    probably fit badly; strain or ejection fractions beyond what hearts do; slices that were not drawn on between
+    others, lie unequally far apart, or probably do not reach base or apex; a right ventricle on few of the lumen's
+    slices; slices of the lumen without epicardium, where that was drawn on others.
     """
-    parts = (_of_fields, _of_contours, _of_strain, _of_right_ventricle, _of_extent, _of_wall)
+    parts = (_of_frame, _of_fields, _of_contours, _of_strain, _of_ejection, _of_extent, _of_right_ventricle, _of_wall)
     return [warning for part in parts for warning in part(followed)]
 
 
 def doubtful_slices(followed: Followed) -> list[int]:
     """Slices on a frame of which the contour probably fits badly, see :mod:`dirnet.trust`."""
     return [number for number, result in followed.slices.items() if result.estimated_dice.min() < DOUBTFUL]
+
+
+def _of_frame(followed: Followed) -> Iterator[str]:
+    drawn = {frame for slices in followed.drawn.values() for frames in slices.values() for frame in frames}
+    if drawn == {followed.function.es} and followed.function.ed not in drawn:
+        yield (
+            f"drawn on frame {followed.function.es} alone, which comes out as end-systole, and frame "
+            f"{followed.function.ed} as end-diastole: was it drawn there?"
+        )
 
 
 def _of_fields(followed: Followed) -> Iterator[str]:
@@ -69,15 +78,28 @@ def _of_strain(followed: Followed) -> Iterator[str]:
         yield f"circumferential strain of {peak:.0f} %: beyond what hearts do ({low:.0f} to {high:.0f} %)"
 
 
-def _of_right_ventricle(followed: Followed) -> Iterator[str]:
+def _of_ejection(followed: Followed) -> Iterator[str]:
     ed, es = followed.function.ed, followed.function.es
-    if "rv" not in followed.volumes or ed is None or es is None:
+    low, high = EJECTION_FRACTION
+    for structure, ventricle in (("lumen", "left ventricle"), ("rv", "right ventricle")):
+        if structure not in followed.volumes or ed is None or es is None:
+            continue
+        ml = followed.volumes[structure].ml
+        fraction = 100 * (1 - ml[es] / ml[ed]) if ml[ed] > 0 else np.nan
+        if not np.isnan(fraction) and not low <= fraction <= high:
+            beyond = f"beyond what hearts do ({low:.0f} to {high:.0f} %)"
+            yield f"{ventricle}: ejection fraction of {fraction:.0f} %: {beyond}; is each structure what it is named?"
+
+
+def _of_right_ventricle(followed: Followed) -> Iterator[str]:
+    if "rv" not in followed.volumes:
         return
-    ml, (low, high) = followed.volumes["rv"].ml, RV_EJECTION_FRACTION
-    fraction = 100 * (1 - ml[es] / ml[ed]) if ml[ed] > 0 else np.nan
-    if not np.isnan(fraction) and not low <= fraction <= high:
-        beyond = f"beyond what hearts do ({low:.0f} to {high:.0f} %)"
-        yield f"right ventricle: ejection fraction of {fraction:.0f} %: {beyond}"
+    there = {name: np.flatnonzero(np.isfinite(areas).any(1)).tolist() for name, areas in followed.areas.items()}
+    if len(there["rv"]) < len(there.get("lumen", [])) / 2:
+        yield (
+            f"right ventricle: drawn on {_slices(there['rv'])} alone, the lumen on {len(there['lumen'])} slices: "
+            "its volumes are of what is drawn"
+        )
 
 
 def _of_extent(followed: Followed) -> Iterator[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 __all__ = ["beyond", "bounds", "window_around"]
 
 LEAST_SIDE = 128  # pixels; that of the windows which the shipped networks were trained on
-MARGIN = 24  # pixels around what is drawn: walls move by less, and the network sees what lies beside them
+MARGIN = 32  # pixels around what is drawn: walls move by less than 20, and the network sees what lies beside them
 STEP = 16  # pixels, the coarsest cells that a network pools an image into
 FADE = 32  # pixels beyond a window in which its field falls to zero: no fold comes of less than 20 pixels
 
@@ -21,8 +21,8 @@ FADE = 32  # pixels beyond a window in which its field falls to zero: no fold co
 def window_around(drawn: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns of an image (H, W) bool around what is drawn on it, with a margin.
 
-    The window starts on the network's coarsest cells, so the field in it is that of the whole image. It ends at the
-    image's border; all of a small image is its window.
+    The window starts on the network's coarsest cells, which keeps the field in it near that of the whole image. It ends
+    at the image's border; all of a small image is its window.
 
     Raises:
         ValueError: when nothing is drawn.
