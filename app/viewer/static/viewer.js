@@ -615,7 +615,7 @@ async function useResult(doing, act) {
 
 /** Save by a request; what is there is replaced if the reader says so. */
 async function saved(request, { id, name }, result) {
-  const what = { result, patient_name: element("named").checked };
+  const what = { result, patient_name: element("named-results").checked };
   return request(id, { ...what, overwrite: false }).catch(async (error) => {
     const there = error.status === 409;
     if (!there || !(await confirmed(`${name}: ${error.message}: replace?`, "Replace"))) throw error;
@@ -632,12 +632,12 @@ const report = () => useResult("Writing the report", async (cine, result) => {
   const { folder, files } = await saved(server.saveReport, cine, result);
   const to = server.reportAddress(cine.id);
   window.open(to, "_blank"); // where the browser does not let it, there is the link
-  const who = element("named").checked ? "It names the patient, as this page does." : "It does not name the patient.";
+  const who = element("named-results").checked ? "It names the patient." : "It does not name the patient.";
   return [`Report saved in ${folder}: ${files[0]}. ${who}`, "", { text: "Open it", to }];
 });
 
 const download = () => useResult("Packing the results", async (cine, result) => {
-  const file = await server.download(cine.id, result, element("named").checked);
+  const file = await server.download(cine.id, result, element("named-results").checked);
   keepFile(file);
   return `Given to the browser: ${file.name}, all results and the report.`;
 });
