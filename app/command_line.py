@@ -382,10 +382,17 @@ def list_series(
 
     if not folder.is_dir():
         raise FileNotFoundError(f"folder '{folder}' does not exist")
-    rows = [("series", "description", "slices × frames", "view", "")]
+    rows = [("series", "description", "slices × frames", "view", "folder", "")]
     for one in find_series(folder, _say_progress):
         rows.append(
-            (one.number, one.description, one.size, one.view, f"no cine: {one.reason}" if one.reason else "cine")
+            (
+                one.number,
+                one.description,
+                one.size,
+                one.view,
+                os.path.relpath(one.folder, folder),
+                f"no cine: {one.reason}" if one.reason else "cine",
+            )
         )
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     for *cells, last in rows:

@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 SAME_PLACE = 0.1  # mm; places of the frames of one slice may differ by rounding
 LONGEST_BEAT = 3000  # ms, of a heart of 20 beats a minute
 KEPT_BYTES = 2**29  # of a folder whose files are read once, pixels too; of a larger one the headers are read first
+MOST_LISTED = 8  # cines in an error
 SHORT_AXIS = re.compile(r"(?<![a-z])(sax|sa|short[ _-]?axis|ksa|kurzachse|cinesax)(?![a-z])", re.IGNORECASE)
 LONG_AXIS = re.compile(r"(?<![a-z])(lax|[234] ?-?ch(amber)?|vla|hla|lvot|rvot|long[ _-]?axis)(?![a-z])", re.IGNORECASE)
 
@@ -122,6 +123,11 @@ class Series:
     def size(self) -> str:
         """Slices × frames; of what is no cine, the number of its images."""
         return f"{len(self.slices)} × {len(self.slices[0])}" if self.slices else f"{len(self.frames)} images"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds all of its files."""
+        return Path(os.path.commonpath({frame.path.parent for frame in self.frames}))
 
     def __str__(self) -> str:
         return f"{self.number or self.uids[0]} ({self.description or 'no description'}, {self.size})"
@@ -255,7 +261,9 @@ def choose_series(folder: Path, found: Sequence[Series], wanted: str | None = No
             if others:
                 logger.warning("series %s is read, passed over: %s", chosen[0], "; ".join(map(str, others)))
             return chosen[0]
-    raise InputError(f"{folder}: has several cines; name one by --series: {'; '.join(map(str, cines))}")
+    listed = "; ".join(f"{one} in {one.folder}" for one in cines[:MOST_LISTED])
+    more = f"; {len(cines) - MOST_LISTED} more" if len(cines) > MOST_LISTED else ""
+    raise InputError(f"{folder}: has several cines; name one by --series, or its folder: {listed}{more}")
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -327,6 +327,7 @@ def test_list_shows_what_a_study_holds(data, tmp_path):
     assert head.split("  ")[0] == "series"
     assert first.startswith("1 ")
     assert "localizer" in first
+    assert "  scout  " in first
     assert "1 images" in first
     assert "no cine: " in first
     assert "3 × 10" in second

@@ -18,6 +18,7 @@ from dirnet.cine.report import write_report
 from dirnet.cine.saving import save
 from dirnet.cine.segments import NAMES
 from tests.hearts import STUDY, heart, stack
+from transforms.authors import UNSEEN
 from transforms.cine_files import read_cine_stack
 from transforms.study_info import StudyInfo
 
@@ -90,6 +91,17 @@ def test_what_it_says_besides(saved, followed):
     assert page.count("<figcaption><span>slice") == 2 * 6
     assert not re.search(r"\b(nan|None|undefined)\b", page)
     assert not re.search(r'(src|href)="(?!data:)', page)  # nothing but itself
+
+
+def test_what_a_network_drew_and_what_is_doubted_are_seen(followed, tmp_path):
+    frames = followed.slices[2].drawn["lumen"]
+    doubted = dataclasses.replace(followed.slices[2], estimated_dice=np.full(len(followed.cine.images[2]), 0.849))
+    authors = {"lumen": {2: {frames[0]: UNSEEN}}}
+    other = dataclasses.replace(followed, slices={**followed.slices, 2: doubted}, authors=authors)
+    write_report(other, tmp_path / "a.html", "a")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "by a network" in page
+    assert ">0.84<" in page  # below 0.85, as it is said of what is doubted
 
 
 def test_slices_and_frames_are_counted_as_in_the_viewer(registrar, tmp_path):

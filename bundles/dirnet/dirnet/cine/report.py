@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.metadata
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -277,6 +278,8 @@ def _tile(followed: Followed, number: int, frame: int, window: tuple[int, int, i
     by_hand = [name for name, frames in result.drawn.items() if frame in frames]
     left_out = not any(masks[number, frame].any() for masks in followed.structures.values())
     kind = "left out" if left_out else "drawn" if by_hand == list(result.drawn) else "part drawn" if by_hand else ""
+    if any(frame in followed.authors.get(name, {}).get(number, {}) for name in by_hand):
+        kind = "by a network"
     return {
         "said": kind,
         "picture": _webp(grey),
@@ -312,7 +315,7 @@ def _slices(followed: Followed, order: list[int], numbers: dict[str, Any], count
                 "in_files": number,
                 "drawn": sorted({counting.frame(frame) for frames in result.drawn.values() for frame in frames}),
                 "structures": [NAMED[name] for name in result.drawn],
-                "dice": float(result.estimated_dice[worst]),
+                "dice": math.floor(100 * result.estimated_dice[worst]) / 100,  # so that what is doubted is seen to be
                 "frame": counting.frame(worst),
                 "folded": float(result.folded_percent.max()),
                 "left_out": out,
