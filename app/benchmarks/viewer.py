@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from app.experiments.cine_scores import Patient, read_patients
 from dirnet.cine.saving import write_masks
+from dirnet.errors import InputError
 from transforms.contours import outline
 from transforms.phantom import write_scd
 from transforms.sources import read_records
@@ -70,17 +72,27 @@ def rows(bench: Bench) -> Iterator[list[Row]]:
     if browser is None:
         bench.skipped.append("viewer: Chromium is not installed")
         return
-    source = bench.dataset_dir or write_scd(bench.folder / "viewed", size=(SIZE, SIZE), patients=3, slices=SLICES)
-    records = [record for record in read_records(source, "") if len(record["frames"]) > 2]
-    first, *others = sorted({record["patient"] for record in records})
-    (patient,), _ = read_patients([record for record in records if record["patient"] == first])
-    other = next((Path(one["frames"][0]).parent for one in records if one["patient"] in others[:1]), None)
+    patients = _patients(bench)
+    if not patients:
+        return
+    patient, *others = patients
+    other = others[0].cine.files[0][0].parent if others else None
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=list(OPTIONS))
         with _Reader(bench, patient, other, chromium) as reader:
             for line in reader.lines():
                 yield bench.measure([line])
         chromium.close()
+
+
+def _patients(bench: Bench) -> list[Patient]:
+    """Whose cines can be judged; none, with a word, where there are none."""
+    source = bench.dataset_dir or write_scd(bench.folder / "viewed", size=(SIZE, SIZE), patients=3, slices=SLICES)
+    try:
+        return read_patients(read_records(source, ""))[0]
+    except InputError as error:
+        bench.skipped.append(f"viewer: {error}")
+        return []
 
 
 class _Reader:
@@ -103,21 +115,24 @@ class _Reader:
         command = [sys.executable, "-m", "app.command_line", "view", cines, "--port", "0", "--no-browser"]
         command += ["--output_dir", self.folder / "results"]
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.bench.threads), "PYTHONUNBUFFERED": "1"}
-        self.server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        assert self.server.stdout is not None
-        found = re.search(r"http://\S+", self.server.stdout.readline())
-        if found is None:
-            raise RuntimeError("the viewer's server has not started")
-        self.address = found[0]
-        self.page = self.browser.new_page(viewport=SCREEN)
-        self.page.set_default_timeout(PATIENCE)
-        self.page.on("dialog", lambda dialog: dialog.accept())
+        with ExitStack() as begun:
+            self.server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+            begun.enter_context(self.server)  # which waits for its end
+            begun.callback(self.server.terminate)
+            assert self.server.stdout is not None
+            found = re.search(r"http://\S+", self.server.stdout.readline())
+            if found is None:
+                raise RuntimeError("the viewer's server has not started")
+            self.address = found[0]
+            self.page = self.browser.new_page(viewport=SCREEN)
+            begun.callback(self.page.close, run_before_unload=False)
+            self.page.set_default_timeout(PATIENCE)
+            self.page.on("dialog", lambda dialog: dialog.accept())
+            self.begun = begun.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.page.close(run_before_unload=False)
-        self.server.terminate()
-        self.server.wait()
+        self.begun.close()
 
     def lines(self) -> Iterator[Line]:
         """In the order in which they can be done."""

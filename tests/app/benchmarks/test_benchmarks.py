@@ -15,10 +15,12 @@ from app.benchmarks.plain import PlainNetwork, plain_dataset, plain_trainer
 from app.benchmarks.registration_peers import optimise
 from app.benchmarks.report import COLUMNS
 from app.benchmarks.spline_peers import TransposedSpline, itk_field
+from app.experiments.cine_scores import read_patients
 from dirnet.nets.losses import RegistrationLoss, ncc
 from dirnet.nets.networks import DIRNet
 from dirnet.nets.splines import BSplineTransformer
 from transforms.dicom_series import find_series
+from transforms.phantom import write_scd
 from transforms.records import records_of_split
 from transforms.scd import scan
 
@@ -136,6 +138,32 @@ def test_a_readers_waits_are_measured_one_by_one(tmp_path, monkeypatch):
     period = 700 / 20  # ms a frame of the phantom
     assert found["play, until the next frame"].median_ms > period
     assert found["propagate 2 slices x 20 frames"].median_ms > found["next frame"].median_ms
+
+
+def remove_lumens(data, *patients):
+    for path in data.rglob("*icontour*"):
+        if any(patient in path.parts for patient in patients):
+            path.unlink()
+
+
+def test_a_readers_waits_are_on_cines_that_can_be_judged(tmp_path):
+    data = write_scd(tmp_path / "data", 3, (96, 96), slices=1)
+    bench = Bench(torch.device("cpu"), 1, 0, str(data), tmp_path)
+    remove_lumens(data, "PH-01")
+    assert {patient.name for patient in viewer._patients(bench)} == {"PH-02", "PH-03"}
+    assert bench.skipped == []
+    remove_lumens(data, "PH-02", "PH-03")
+    assert viewer._patients(bench) == []
+    (skipped,) = bench.skipped
+    assert skipped.startswith("viewer: none of the 3 records belongs to a whole cine that can be judged")
+
+
+def test_no_server_is_left_where_no_page_can_be_opened(tmp_path):
+    (patient, *_), _ = read_patients(scan(write_scd(tmp_path / "data", 3, (96, 96), slices=1)))
+    reader = viewer._Reader(Bench(torch.device("cpu"), 1, 0, None, tmp_path), patient, None, browser=None)
+    with pytest.raises(AttributeError, match="new_page"), reader:
+        pass
+    assert reader.server.poll() is not None
 
 
 def test_an_unknown_group_is_refused():
