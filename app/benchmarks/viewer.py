@@ -147,7 +147,7 @@ class _Reader:
         yield line("choose a cine that was not read yet", self._open_anew)
         yield line("choose a cine that was", self._open_again)
         yield line("next slice, not seen before", self._next_slice)
-        yield line("next slice, seen before", lambda: self._key("ArrowUp", self._moved("where")))
+        yield line("next slice, seen before", self._seen_slice)
         yield line("next frame", lambda: self._key("ArrowRight", self._moved("time")))
         yield line("play, until the next frame", self._play)
         yield line("close a contour", partial(self._draw, middle, ed))
@@ -213,6 +213,11 @@ class _Reader:
 
     def _next_slice(self) -> float:
         self._begin()
+        return self._key("ArrowDown", self._moved("where"))
+
+    def _seen_slice(self) -> float:
+        """There and back: however often it is timed, there is a slice to go to."""
+        self._key("ArrowUp", self._moved("where"))
         return self._key("ArrowDown", self._moved("where"))
 
     def _play(self) -> float:
