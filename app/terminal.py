@@ -1,9 +1,10 @@
-"""How the commands end."""
+"""How the commands end, and how they warn."""
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -13,7 +14,10 @@ __all__ = ["run"]
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command; a wrong input ends it on one line and exit status 1, unless DIRNET_TRACEBACK is set."""
+    """Run a command; a wrong input ends it on one line and exit status 1, unless DIRNET_TRACEBACK is set. A warning is
+    said once, without the line of code that it comes from."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warnings.filterwarnings("once", category=UserWarning, append=True)
     try:
         app()
     except Exception as error:

@@ -102,3 +102,16 @@ def test_threads_yield_in_whatever_of_the_app_loads_torch_first():
     script = "import app, os; print(os.environ['OMP_WAIT_POLICY'])"  # as a worker of a cohort on another machine does
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "PASSIVE\n"
+
+
+def test_a_warning_is_said_once_and_without_its_line():
+    script = (
+        "import typer, warnings; from app.terminal import run; app = typer.Typer()\n"
+        "@app.command()\n"
+        "def warn():\n"
+        "    warnings.warn('mind this')\n"
+        "    warnings.warn('mind this')\n"
+        "run(app)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "warning: mind this\n")
