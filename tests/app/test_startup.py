@@ -67,7 +67,7 @@ def slices(tmp_path):
         (("app.command_line", "register", "a.png", "b.png", "--formats", "gif"), "got 'gif'"),
         (("app.command_line", "register", "a.png", "b.png", "--formats", "numpy"), "a_to_b_ddf.npy' exists"),
         (("app.command_line", "register", "a.png", "b.png", "-o", "text.dcm"), "text.dcm' is a file"),
-        (("app.command_line", "register", "a.png", "b.png", "-w", "none.pt"), "none.pt' does not exist"),
+        (("app.command_line", "register", "a.png", "b.png", "-w", "none.pt"), "weights 'none.pt' do not exist"),
         (("app.command_line", "propagate", "none", "a.png"), "none' does not exist"),
         (("app.command_line", "view", "none"), "none' does not exist"),
         (("app.cohort", "none.csv"), "none.csv' does not exist"),
