@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from .errors import InputError
 
-__all__ = ["SIZE", "digit_pairs", "digit_stacks", "read_idx"]
+__all__ = ["SIZE", "digit_pairs", "digit_stacks", "read_idx", "stacks_of_digits"]
 
 SIZE = 28
 FILES = {
@@ -26,27 +27,40 @@ logger = logging.getLogger(__name__)
 
 
 def digit_stacks(dataset_dir: str | Path | None, digit: int, seed: int = 0) -> dict[str, Tensor]:
-    """All images of one digit, float32 (N, 28, 28) in [0, 1], by split: "training", "validation" and "test".
+    """:func:`stacks_of_digits` of one digit."""
+    return stacks_of_digits(dataset_dir, [digit], seed)[digit]
+
+
+def stacks_of_digits(
+    dataset_dir: str | Path | None, digits: Iterable[int], seed: int = 0
+) -> dict[int, dict[str, Tensor]]:
+    """All images of each digit, float32 (N, 28, 28) in [0, 1], by split: "training", "validation" and "test".
 
     Validation is a sixth of the training digits, drawn by the seed; the test digits are MNIST's.
 
     Args:
         dataset_dir: folder of the four idx files, gzipped or not. Without it, the 1,797 digits of 8x8 that scikit-learn
             ships, brought to 28x28; a sixth of them, by their order, is the test split.
-        digit: 0 to 9.
+        digits: of 0 to 9.
         seed: of the validation split.
 
     Raises:
         FileNotFoundError: when there is no such folder, or a file is missing in it.
         ValueError: when a file is no idx file of this kind, or the digit is none.
     """
-    if digit not in range(10):
-        raise InputError(f"digit must be 0 to 9, got {digit!r}")
+    wanted = list(digits)
+    for digit in wanted:
+        if digit not in range(10):
+            raise InputError(f"digit must be 0 to 9, got {digit!r}")
     if dataset_dir is None:
         logger.info("no dataset_dir (nor MNIST_DIR) given: using the small digits that scikit-learn ships")
         splits = _small_digits()
     else:
         splits = {split: _read_split(Path(dataset_dir), split) for split in FILES}
+    return {digit: _stacks(splits, digit, seed) for digit in wanted}
+
+
+def _stacks(splits: Mapping[str, tuple[np.ndarray, np.ndarray]], digit: int, seed: int) -> dict[str, Tensor]:
     stacks = {
         split: torch.from_numpy(images[labels == digit].astype(np.float32) / 255)
         for split, (images, labels) in splits.items()

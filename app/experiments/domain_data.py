@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from dirnet.errors import InputError
 from transforms.loading import LoadCined
-from transforms.mnist import digit_pairs, digit_stacks
+from transforms.mnist import digit_pairs, stacks_of_digits
 from transforms.pairing import PairDataset, PairPhasesd
 from transforms.records import records_of_split, sampled, with_ed_and_es
 from transforms.sources import read_records
@@ -143,18 +143,16 @@ def _enlarged(digits: Tensor) -> Tensor:
 
 
 def _digit_training(folder: str | None, seed: int) -> list[dict[str, Any]]:
-    found = [digit_stacks(folder, digit, seed)["training"][:TRAINING_DIGITS] for digit in DIGITS]
     return [
-        {"image": _enlarged(stack).half(), "patient": f"digit {digit}"}
-        for digit, stack in zip(DIGITS, found, strict=True)
+        {"image": _enlarged(stacks["training"][:TRAINING_DIGITS]).half(), "patient": f"digit {digit}"}
+        for digit, stacks in stacks_of_digits(folder, DIGITS, seed).items()
     ]
 
 
 def _digit_pairs(folder: str | None, split: str, seed: int) -> list[dict[str, Any]]:
     found = []
-    for digit in DIGITS:
-        digits = digit_stacks(folder, digit, seed)[split][: DIGIT_PAIRS[split]]
-        found += digit_pairs(_enlarged(digits), digit)
+    for digit, stacks in stacks_of_digits(folder, DIGITS, seed).items():
+        found += digit_pairs(_enlarged(stacks[split][: DIGIT_PAIRS[split]]), digit)
     return [{**pair, **{f"{role}_masks": pair[f"{role}_lumen"] for role in ("moving", "fixed")}} for pair in found]
 
 
