@@ -26,7 +26,7 @@ def weights_file(path: str | Path | None = None) -> Path:
     """
     file = SHIPPED_WEIGHTS if path is None else SHIPPED.get(str(path), Path(path))
     if not file.exists():
-        raise FileNotFoundError(f"weights '{path}' do not exist; expected {', '.join(SHIPPED)}, a file or a folder")
+        raise FileNotFoundError(f"weights '{file}' do not exist; expected {', '.join(SHIPPED)}, a file or a folder")
     return _file(file)
 
 
