@@ -25,6 +25,7 @@ SCD = Annotated[
         help="Folder in SCD's layout, or a datalist JSON; without it, the beating-heart phantom.",
     ),
 ]
+MNIST_HELP = "Folder of MNIST's four idx files, gzipped or not; without it, scikit-learn's small digits."
 OutputDir = Annotated[Path, typer.Option("--output_dir", help="Results; what is finished there is not done again.")]
 
 
@@ -62,14 +63,7 @@ def table1_command(
 
 @app.command("mnist")
 def mnist_command(
-    dataset_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--dataset_dir",
-            envvar="MNIST_DIR",
-            help="Folder of MNIST's four idx files, gzipped or not; without it, scikit-learn's small digits.",
-        ),
-    ] = None,
+    dataset_dir: Annotated[Path | None, typer.Option("--dataset_dir", envvar="MNIST_DIR", help=MNIST_HELP)] = None,
     output_dir: OutputDir = Path("runs/mnist"),
     iterations: Annotated[int, typer.Option("--iterations", min=10, help="Of each training.")] = 5000,
     digits: Annotated[str, typer.Option("--digits", help="Which, separated by commas.")] = "0,1,2,3,4,5,6,7,8,9",
@@ -163,14 +157,7 @@ def compare_command(
 @app.command("domains")
 def domains_command(
     dataset_dir: SCD = None,
-    mnist_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--mnist_dir",
-            envvar="MNIST_DIR",
-            help="Folder of MNIST's four idx files, gzipped or not; without it, scikit-learn's small digits.",
-        ),
-    ] = None,
+    mnist_dir: Annotated[str | None, typer.Option("--mnist_dir", envvar="MNIST_DIR", help=MNIST_HELP)] = None,
     hippocampus_dir: Annotated[
         str | None,
         typer.Option(

@@ -245,8 +245,7 @@ def _table(
     """Means and standard deviations to read."""
     table = pd.DataFrame(index=pd.Index([titles[name] for name in mean.index], name="registration"))
     for measure, (heading, digits) in shown.items():
-        pairs = zip(mean[measure], spread[measure], strict=True)
-        table[heading] = [f"{value:.{digits}f} ± {sd:.{digits}f}" for value, sd in pairs]
+        table[heading] = tables.spread_texts(mean[measure], spread[measure], digits)
     return table
 
 

@@ -22,7 +22,7 @@ from dirnet.nets.losses import ncc
 from dirnet.registrar import Registrar
 from transforms.mnist import digit_stacks
 
-from . import figures, outputs, report
+from . import figures, outputs, report, tables
 from .machine import machine
 from .methods import CONFIGS
 
@@ -162,8 +162,7 @@ def _table(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _spread(summary: pd.DataFrame, name: str) -> list[str]:
-    pairs = zip(summary[f"{name}_mean"], summary[f"{name}_sd"], strict=True)
-    return [f"{mean:.3f} ± {sd:.3f}" for mean, sd in pairs]
+    return tables.spread_texts(summary[f"{name}_mean"], summary[f"{name}_sd"], 3)
 
 
 def _averages(results: Mapping[int, Mapping[str, Any]]) -> Figure:

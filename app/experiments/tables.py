@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-__all__ = ["MEASURES", "compare", "markdown", "summarise", "table1"]
+__all__ = ["MEASURES", "compare", "markdown", "spread_texts", "summarise", "table1"]
 
 # column of the registrations: heading, digits
 MEASURES = {
@@ -99,8 +99,7 @@ def table1(
     """:func:`summarise`'s means as texts to read, under headings; the time also beside elastix's, where that is."""
     table = pd.DataFrame(index=pd.Index([titles[name] for name in summary.index], name="registration"))
     for measure, (heading, digits) in measures.items():
-        pairs = zip(summary[f"{measure}_mean"], summary[f"{measure}_sd"], strict=True)
-        table[heading] = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in pairs]
+        table[heading] = spread_texts(summary[f"{measure}_mean"], summary[f"{measure}_sd"], digits)
     if summary["lost"].any():
         table["lost by the warp"] = summary["lost"].astype(str).tolist()
     times = summary["milliseconds_median"]
@@ -129,6 +128,11 @@ def tests_table(comparison: pd.DataFrame, reference: str, titles: Mapping[str, s
 def _mark(measure: str) -> str:
     """Headings of a table are unique."""
     return f" ({MEASURES[measure][0].split(' ')[0].rstrip(',')})"
+
+
+def spread_texts(means: Iterable[float], deviations: Iterable[float], digits: int) -> list[str]:
+    """Means ± standard deviations to read."""
+    return [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in zip(means, deviations, strict=True)]
 
 
 def p_text(p: float) -> str:
