@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from .authors import Authors
+from .authors import Authors, as_authors, entries
 from .cine import read_labels
 from .cine_files import CineStack
 from .errors import InputError
 from .grids import on_slices
 from .itk_files import is_itk
 from .nifti_files import is_nifti
+from .numbered import numbered
 from .paths import check_file
 from .saved_masks import read_saved
 from .segmentation_files import is_segmentation, read_segmentation
@@ -32,6 +34,8 @@ __all__ = [
     "read_masks",
     "read_structures",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 class NothingDrawnError(InputError):
@@ -124,6 +128,8 @@ def read_structures(
         structures = from_segments(segments, labels, path, names, lumen_needed) if segments else {}
     elif is_nifti(path) or is_itk(path):
         saved = read_saved(path, (slices, frames)) if is_nifti(path) else None
+        if saved is not None and saved.changed:
+            logger.warning(f"{path.name} has changed since it was saved: all frames in it count as drawn")
         labels = saved.labels if saved is not None and labels is None else labels
         image, names = _read_label_image(path, cine)
         structures = from_labels(image, labels, path, names, lumen_needed) if image.any() else {}
@@ -200,20 +206,15 @@ def read_authors(files: Sequence[str | Path], drawn: Mapping[str, np.ndarray]) -
     Raises:
         InputError: when what stands beside a file cannot be understood.
     """
-    found: dict[str, dict[int, dict[int, str]]] = {}
+    found = []
     for file in files:
         name, path = drawing_file(file)
         saved = read_saved(path, next(iter(drawn.values())).shape[:2]) if is_nifti(path) else None
-        for structure, slices in saved.authors.items() if saved else ():
+        for structure, number, frame, author in entries(saved.authors) if saved else ():
             known = "epicardium" if name == "myocardium" else name or structure  # as walls are merged
-            masks = drawn.get(known)
-            if masks is None:
-                continue
-            for number, frames in slices.items():
-                there = {frame: author for frame, author in frames.items() if masks[number, frame].any()}
-                if there:
-                    found.setdefault(known, {}).setdefault(number, {}).update(there)
-    return found
+            if known in drawn and drawn[known][number, frame].any():
+                found.append((known, number, frame, author))
+    return as_authors(found)
 
 
 def _read_keyframes(file: str, cine: CineStack, frames: Sequence[int], labels: Labels) -> dict[str, np.ndarray]:
@@ -245,8 +246,7 @@ def _read_keyframes(file: str, cine: CineStack, frames: Sequence[int], labels: L
 
 
 def _frames_drawn(masks: np.ndarray) -> str:
-    frames = np.flatnonzero(masks.any((0, 2, 3)))
-    return f"frame{'s' if len(frames) > 1 else ''} {', '.join(map(str, frames))}"
+    return numbered("frame", np.flatnonzero(masks.any((0, 2, 3))).tolist())
 
 
 def _on_layers(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from .authors import MENDED, Authors, parse_authors
+from .authors import MENDED, Authors, as_authors, entries, parse_authors
 from .errors import InputError
 from .structures import parse_labels
 
 __all__ = ["SavedMasks", "describe", "is_described_by", "read_saved", "sidecar"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,13 @@ class SavedMasks:
         labels: value by structure.
         drawn: frames that were drawn on by hand, by structure and slice; empty where the masks have changed since.
         authors: of those that were not drawn by the reader alone; mended, where the masks have changed since.
+        changed: whether they have.
     """
 
     labels: dict[str, int]
     drawn: dict[str, dict[int, list[int]]]
     authors: Authors
+    changed: bool
 
     def only_drawn(self, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Masks (S, T, H, W) by structure, of the frames that were drawn on alone."""
@@ -97,16 +96,10 @@ def read_saved(masks: Path, shape: tuple[int, int]) -> SavedMasks | None:
         raise InputError(
             f"{path}: expected labels and drawn frames of {masks.name}, as saved beside it; or no such file ({error})"
         ) from error
-    if not same:
-        logger.warning(f"{masks.name} has changed since it was saved: all frames in it count as drawn")
-    return SavedMasks(labels or {}, drawn if same else {}, authors if same else _mended(authors))
-
-
-def _mended(authors: Authors) -> Authors:
-    return {
-        structure: {number: dict.fromkeys(frames, MENDED) for number, frames in slices.items()}
-        for structure, slices in authors.items()
-    }
+    if same:
+        return SavedMasks(labels or {}, drawn, authors, changed=False)
+    mended = as_authors((structure, number, frame, MENDED) for structure, number, frame, _ in entries(authors))
+    return SavedMasks(labels or {}, {}, mended, changed=True)
 
 
 def _index(value: Any, count: int) -> int:

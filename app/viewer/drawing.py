@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 
 from dirnet.cine.phases import Phases
 from dirnet.errors import InputError
-from transforms.authors import Authors
+from transforms.authors import Author, Authors, as_authors, author_of
 from transforms.cine_files import CineStack
 from transforms.contours import enclosed, outline
 
@@ -40,7 +40,7 @@ class Contour(BaseModel):
     frame: int
     rings: Annotated[list[Ring], Field(min_length=1)]
     points: Ring | None = None
-    by: Literal["network", "network, mended", "network, not looked at"] | None = None
+    by: Author | None = None
 
 
 class Drawing(BaseModel):
@@ -59,11 +59,7 @@ class Drawing(BaseModel):
 
     @property
     def authors(self) -> Authors:
-        found: dict[str, dict[int, dict[int, str]]] = {}
-        for one in self.contours:
-            if one.by is not None:
-                found.setdefault(one.structure, {}).setdefault(one.slice, {})[one.frame] = one.by
-        return found
+        return as_authors((one.structure, one.slice, one.frame, one.by) for one in self.contours if one.by is not None)
 
     @property
     def notes(self) -> list[str]:
@@ -104,7 +100,7 @@ def contours_of(drawn: Mapping[str, np.ndarray], authors: Authors | None = None)
     for name, masks in drawn.items():
         for number, frame, rings in _outlines(masks):
             contour = {"structure": name, "slice": number, "frame": frame, "rings": rings}
-            by = authors.get(name, {}).get(number, {}).get(frame)
+            by = author_of(authors, name, number, frame)
             contours.append(contour if by is None else contour | {"by": by})
     return contours
 

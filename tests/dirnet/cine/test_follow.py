@@ -189,13 +189,14 @@ def test_who_drew_comes_back_with_what_was_saved(tmp_path, registrar, series):
     assert read_authors([path], read_keyframes([path], cine)) == {}  # of those who saved before this was noted
 
 
-def test_masks_of_a_network_that_another_program_has_changed_are_still_a_networks(tmp_path, registrar, series):
+def test_masks_of_a_network_that_another_program_has_changed_are_still_a_networks(tmp_path, registrar, series, caplog):
     cine = read_cine_stack(series)
     authors = {"lumen": {1: {0: UNSEEN}}}
     save(follow(registrar, cine, {"lumen": discs(cine)}, authors=authors), tmp_path, "a", formats=["masks"])
     path = tmp_path / "a_masks.nii.gz"
     sitk.WriteImage(sitk.ReadImage(str(path)), str(path), useCompression=False)
     assert read_authors([path], read_keyframes([path], cine)) == {"lumen": {1: {0: MENDED}}}
+    assert caplog.text.count("has changed since it was saved") == 1
     for name in ("epicardium", "myocardium"):  # the wall is merged into the epicardium
         files = [f"{name}={path}"]
         assert read_authors(files, read_keyframes(files, cine)) == {"epicardium": {1: {0: MENDED}}}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from transforms.authors import UNSEEN
+from transforms.authors import UNSEEN, as_authors
 from transforms.cine import scale_intensity
 from transforms.cine_files import CineStack
 from transforms.saved_masks import describe
@@ -69,11 +69,11 @@ def on_frame(drawn: Mapping[str, np.ndarray], cine: CineStack, frame: int) -> di
 
 def authors_of_first(drawn: Mapping[str, np.ndarray]) -> dict[str, dict[int, dict[int, str]]]:
     """Of masks (S, T, H, W) that a network drew, and nobody has looked at."""
-    authors: dict[str, dict[int, dict[int, str]]] = {}
-    for structure, masks in drawn.items():
-        for number, frame in np.argwhere(masks.any((2, 3))).tolist():
-            authors.setdefault(structure, {}).setdefault(number, {})[frame] = UNSEEN
-    return authors
+    return as_authors(
+        (structure, number, frame, UNSEEN)
+        for structure, masks in drawn.items()
+        for number, frame in np.argwhere(masks.any((2, 3))).tolist()
+    )
 
 
 def drawn_figure(images: np.ndarray, drawn: Mapping[str, np.ndarray], columns: int = 5) -> Figure:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from transforms.dicom_series import unequal
+from transforms.numbered import numbered
 
 from ..trust import DOUBTFUL
+from .volumes import ventricular_function
 
 if TYPE_CHECKING:
     from .follow import Followed
@@ -84,8 +87,7 @@ def _of_ejection(followed: Followed) -> Iterator[str]:
     for structure, ventricle in (("lumen", "left ventricle"), ("rv", "right ventricle")):
         if structure not in followed.volumes or ed is None or es is None:
             continue
-        ml = followed.volumes[structure].ml
-        fraction = 100 * (1 - ml[es] / ml[ed]) if ml[ed] > 0 else np.nan
+        fraction = ventricular_function(followed.volumes[structure].ml, ed, es).ejection_fraction
         if not np.isnan(fraction) and not low <= fraction <= high:
             beyond = f"beyond what hearts do ({low:.0f} to {high:.0f} %)"
             yield f"{ventricle}: ejection fraction of {fraction:.0f} %: {beyond}; is each structure what it is named?"
@@ -137,5 +139,4 @@ def _of_wall(followed: Followed) -> Iterator[str]:
         yield f"{_slices(without)}: lumen without epicardium; their wall is not in the myocardial mass"
 
 
-def _slices(numbers: Sequence[int]) -> str:
-    return f"slice{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+_slices = partial(numbered, "slice")

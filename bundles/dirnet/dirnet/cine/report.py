@@ -18,6 +18,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
+from transforms.authors import author_of
 from transforms.cine import scale_intensity
 from transforms.slice_order import base_is_first
 from transforms.study_info import StudyInfo, read_study_info
@@ -129,6 +130,7 @@ def write_report(
     order, from_base_known = _order(followed)
     counting = Counting.of(followed.cine)
     tables = _tables(numbers, followed.cine.one_plane)
+    normal = {row.number: _normal(row, numbers) for _, rows in tables for row in rows}
     named = read_study_info(followed.cine, patient_name=True) if patient_name else StudyInfo()
     environment = Environment(
         loader=PackageLoader("dirnet.cine"),
@@ -147,8 +149,8 @@ def write_report(
         counting=counting,
         numbers=numbers,
         tables=tables,
-        normal={row.number: _normal(row, numbers) for _, rows in tables for row in rows},
-        sources=_cited([row for _, rows in tables for row in rows], numbers),
+        normal=normal,
+        sources=_cited([found[0] for found in normal.values() if found is not None]),
         patient=" ".join(dict.fromkeys(filter(None, (named.patient_name, named.patient_id)))),
         curves=_curves(followed, counting),
         eyes=_eyes(numbers),
@@ -182,10 +184,9 @@ def _normal(row: Row, numbers: dict[str, Any]) -> tuple[Normal, str] | None:
     return (NORMAL[row.number], row.unit) if row.number in NORMAL else None
 
 
-def _cited(rows: Sequence[Row], numbers: dict[str, Any]) -> dict[int, str]:
-    """The sources of what is normal for rows, by the number that they are cited by."""
-    found = {normal[0].source for row in rows if (normal := _normal(row, numbers)) is not None}
-    return {source + 1: SOURCES[source] for source in sorted(found)}
+def _cited(normal: Sequence[Normal]) -> dict[int, str]:
+    """The sources of what is normal, by the number that they are cited by."""
+    return {source + 1: SOURCES[source] for source in sorted({one.source for one in normal})}
 
 
 def _curves(followed: Followed, counting: Counting) -> list[str]:
@@ -278,7 +279,7 @@ def _tile(followed: Followed, number: int, frame: int, window: tuple[int, int, i
     by_hand = [name for name, frames in result.drawn.items() if frame in frames]
     left_out = not any(masks[number, frame].any() for masks in followed.structures.values())
     kind = "left out" if left_out else "drawn" if by_hand == list(result.drawn) else "part drawn" if by_hand else ""
-    if any(frame in followed.authors.get(name, {}).get(number, {}) for name in by_hand):
+    if any(author_of(followed.authors, name, number, frame) for name in by_hand):
         kind = "by a network"
     return {
         "said": kind,
